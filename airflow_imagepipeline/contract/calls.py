@@ -1,0 +1,157 @@
+"""
+Every operation of the API as a value: what to send, and how to read what comes back.
+
+The hook sends a call with requests in a worker and with aiohttp in the triggerer; nothing else differs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from airflow_imagepipeline.contract.answers import ApiResponse, json_object, reason_in, refusal
+from airflow_imagepipeline.contract.api import Api, JobStatus, checked_job_id
+from airflow_imagepipeline.contract.errors import Malformed, WrongAnswer
+from airflow_imagepipeline.contract.job import Job, JobHandle
+from airflow_imagepipeline.contract.text import cleaned
+
+T = TypeVar("T")
+
+MOST_LINKS: Final = 16
+"""Links in one answer beyond which it is not believed: the API makes at most four images a job."""
+
+
+class RequestKind(StrEnum):
+    """What a request costs when it is sent twice."""
+
+    SUBMIT = "submit"
+    """Starts a job that is paid for: sent twice, paid twice."""
+    LOOK = "look"
+    """Changes nothing: may be sent again at any time."""
+
+
+@dataclass(frozen=True)
+class ApiRequest:
+    """
+    An HTTP request as values; the key is added by the hook, under ``key_header``.
+
+    :param path: absolute path, to be put behind the connection's origin as it is.
+    :param body: JSON, or None.
+    """
+
+    kind: RequestKind
+    method: str
+    path: str
+    key_header: str
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """
+    One operation: the request and the reading of its answer.
+
+    :param parse: turns an answer into a value, or raises an :class:`ImagePipelineError`.
+    """
+
+    request: ApiRequest
+    parse: Callable[[ApiResponse], T]
+
+
+class Submittable(Protocol):
+    """What can be posted as a job: the parameters of one endpoint."""
+
+    @property
+    def api(self) -> Api:
+        """The endpoint these parameters belong to."""
+
+    @property
+    def seed(self) -> int | None:
+        """What makes the picture again."""
+
+    def to_payload(self, links: Mapping[str, str]) -> dict[str, Any]:
+        """Return the request's JSON body, inputs replaced by the links the vendor can fetch."""
+
+
+def submit_job(
+    parameters: Submittable, links: Mapping[str, str] | None = None, *, submitted_at: float | None = None
+) -> Call[Job]:
+    """
+    Start a job. **This is what is paid for.**
+
+    :param links: for inputs that the vendor cannot fetch as they are (``s3://``), the link to send instead.
+    :param submitted_at: seconds since the epoch, kept in the job's handle.
+    """
+    api = parameters.api
+    body = json.dumps(parameters.to_payload(links or {}), allow_nan=False).encode()
+    request = ApiRequest(RequestKind.SUBMIT, "POST", api.submit_path, api.key_header, body)
+
+    def parse(response: ApiResponse) -> Job:
+        value = _accepted(response)
+        job_id = next((value[name] for name in api.id_fields if value.get(name) not in (None, "")), None)
+        handle = JobHandle(api, None if job_id is None else checked_job_id(job_id), submitted_at, parameters.seed)
+        job = _job(handle, value, response)
+        if handle.job_id is None and not (
+            job.status.is_terminal and (job.download_urls or job.status is JobStatus.FAILURE)
+        ):
+            msg = f"{response.source} answered {response.status} {job.status} without a job id"
+            raise Malformed(msg)
+        return job
+
+    return Call(request, parse)
+
+
+def get_job(handle: JobHandle) -> Call[Job]:
+    """
+    Look where a job stands.
+
+    :raises Malformed: when the handle's id cannot be part of a path.
+    """
+    api = handle.api
+    request = ApiRequest(RequestKind.LOOK, "GET", api.status_path(handle.job_id or ""), api.key_header)
+
+    def parse(response: ApiResponse) -> Job:
+        value = _accepted(response)
+        # A finished job's answer carries no id: the known one is kept, another one is an error.
+        named = next((value[name] for name in api.id_fields if value.get(name) not in (None, "")), handle.job_id)
+        if str(named) != handle.job_id:
+            msg = f"{response.source} answered for another job: {ascii(named)[:80]}"
+            raise WrongAnswer(msg)
+        return _job(handle, value, response)
+
+    return Call(request, parse)
+
+
+def _accepted(response: ApiResponse) -> dict[str, Any]:
+    if not response.is_success:
+        raise refusal(response)
+    return json_object(response)
+
+
+def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse) -> Job:
+    word = value.get("status")
+    if not isinstance(word, str) or not word.strip():
+        msg = f"{response.source} answered {response.status} without a status"
+        raise Malformed(msg)
+    known = handle.api.statuses.get(word.strip().upper())
+    status = JobStatus.PENDING if known is None else known
+    return Job(
+        handle,
+        status,
+        download_urls=_links(value.get(handle.api.links_field), response) if status is JobStatus.SUCCESS else (),
+        error=reason_in(value) if status is JobStatus.FAILURE else "",
+        status_word=cleaned(word, 40) if known is None else "",
+    )
+
+
+def _links(value: object, response: ApiResponse) -> tuple[str, ...]:
+    links = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    if len(links) > MOST_LINKS:
+        msg = f"{response.source} answered with {len(links)} links, more than a job can have"
+        raise WrongAnswer(msg)
+    # A half-written answer counts as one without links: the wait looks again.
+    usable = links if all(isinstance(link, str) for link in links) else []
+    return tuple(dict.fromkeys(link for link in usable if link))

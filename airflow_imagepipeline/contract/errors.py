@@ -1,0 +1,90 @@
+"""
+What can go wrong between this provider and the API, told apart by class, never by text.
+
+::
+
+    ImagePipelineError
+    ├─ InvalidParameters   a value was refused before any request (also a ValueError)
+    ├─ Misconfigured       the connection leads to no usable API: nothing was accepted
+    ├─ NotSent             the request did not reach the API: nothing was accepted
+    ├─ Refused             the API understood and said no (4xx, 501)
+    ├─ Busy                the API asks to come back later (429, 503 with Retry-After)
+    ├─ Uncertain           the request may have been taken: no readable answer came
+    ├─ Malformed           an answer came that the contract does not allow
+    │  └─ WrongAnswer      ... and that no later answer can mend: it speaks of another job, say
+    ├─ DownloadFailed      a result could not be fetched; it may work later
+    │  └─ LinkExpired      ... with another link: the job must be looked at again
+    └─ LinkRefused         a link leads to where this provider does not go
+
+Messages carry no key, no query string and at most 300 cleaned characters of remote text.
+"""
+
+from __future__ import annotations
+
+
+class ImagePipelineError(Exception):
+    """Base of everything the API side of this provider raises."""
+
+
+class InvalidParameters(ImagePipelineError, ValueError):
+    """A parameter is outside of what the API accepts; no request was made."""
+
+
+class Misconfigured(ImagePipelineError):
+    """The connection's settings cannot work (certificate, redirect, address); nothing was accepted."""
+
+
+class NotSent(ImagePipelineError):
+    """The request did not reach the API, so it may be sent again without paying twice."""
+
+
+class Refused(ImagePipelineError):
+    """
+    The API refused the request and will refuse it again.
+
+    :param message: the sentence for the reader.
+    :param status: HTTP status of the answer.
+    :param detail: the API's own words, cleaned, at most 300 characters; empty if it gave none.
+    """
+
+    def __init__(self, message: str, *, status: int, detail: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
+
+
+class Busy(ImagePipelineError):
+    """
+    The API did not take the request and asks to come back later.
+
+    :param message: the sentence for the reader.
+    :param retry_after: seconds the API asked for; None when it named no usable time.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Uncertain(ImagePipelineError):
+    """No readable answer came after the request had left: it may have been taken, and paid for."""
+
+
+class Malformed(ImagePipelineError):
+    """The answer is not what the contract allows."""
+
+
+class WrongAnswer(Malformed):
+    """The answer cannot belong to the request, whatever comes after it."""
+
+
+class DownloadFailed(ImagePipelineError):
+    """A result could not be fetched whole; the same link may work later."""
+
+
+class LinkExpired(DownloadFailed):
+    """The storage host does not give the file for this link any more; a fresh look at the job gives another."""
+
+
+class LinkRefused(ImagePipelineError):
+    """A link leads to an address that is not fetched from: not https, not public, or too many redirects."""

@@ -1,0 +1,82 @@
+"""A job and the handle that finds it again in another process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeGuard
+
+from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, Api, JobStatus, api_named, checked_job_id
+from airflow_imagepipeline.contract.errors import Malformed
+
+
+@dataclass(frozen=True)
+class JobHandle:
+    """
+    What finds a job again: the API it was posted to and its id.
+
+    :param api: the endpoint that took the job.
+    :param job_id: the vendor's id; None only for a job that was finished in the submit answer without an id.
+    :param submitted_at: seconds since the epoch; None when the job was started elsewhere.
+    :param seed: what makes the picture again; None when it is not known.
+    """
+
+    api: Api
+    job_id: str | None
+    submitted_at: float | None = None
+    seed: int | None = None
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the handle as JSON values, free of key and links."""
+        return {
+            "v": 1,
+            "api": self.api.name,
+            "job_id": self.job_id,
+            "seed": self.seed,
+            "submitted_at": self.submitted_at,
+        }
+
+    @classmethod
+    def from_payload(cls, payload: object) -> Self:
+        """
+        Read a handle from a job id or from anything that names one: a handle's payload or an operator's result.
+
+        :param payload: an id (then the SDXL image-to-image API is meant), or a mapping with ``job_id`` and ``api``.
+        :raises ValueError: when it names no job.
+        """
+        named = payload if isinstance(payload, Mapping) else {"job_id": payload}
+        job_id, seed, submitted_at = (named.get(name) for name in ("job_id", "seed", "submitted_at"))
+        if job_id is None or job_id == "":
+            msg = f"names no job: {ascii(payload)[:80]}; give a job id, or what an ImagePipeline operator returned"
+            raise ValueError(msg)
+        try:
+            return cls(
+                api_named(named.get("api", SDXL_IMAGE_TO_IMAGE.name)),
+                checked_job_id(job_id),
+                float(submitted_at) if _is_number(submitted_at) else None,
+                int(seed) if _is_number(seed) else None,
+            )
+        except Malformed as exc:
+            raise ValueError(str(exc)) from exc
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    A job as the API described it at one moment.
+
+    :param download_urls: links to the images, one per sample, in order; kept out of ``repr``.
+    :param error: the vendor's reason for a failure, cleaned; empty when none was given.
+    :param status_word: the vendor's own word where it is not one that is known; else empty.
+    """
+
+    handle: JobHandle
+    status: JobStatus
+    download_urls: tuple[str, ...] = field(default=(), repr=False)
+    error: str = ""
+    status_word: str = ""

@@ -1,0 +1,62 @@
+"""What operators, sensors and the transfer return: the one shape that tasks find in XCom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from airflow_imagepipeline.contract.api import JobStatus
+from airflow_imagepipeline.contract.job import JobHandle
+
+
+@dataclass(frozen=True)
+class LandedImage:
+    """
+    An image in storage.
+
+    :param uri: where it is.
+    :param sha256: hexadecimal digest of its bytes.
+    :param bytes: its size.
+    :param format: ``PNG``, ``JPEG``, ``WEBP`` or ``GIF``, as its bytes say.
+    :param width: pixels.
+    :param height: pixels.
+    """
+
+    uri: str
+    sha256: str
+    bytes: int
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """
+    The result of a task.
+
+    :param status: ``PENDING`` where the task did not wait.
+    :param images: what was landed; None where nothing was to be.
+    :param download_urls: the vendor's own links, of unknown lifetime; None where they were not wanted.
+    """
+
+    handle: JobHandle
+    status: JobStatus
+    images: Sequence[LandedImage] | None = None
+    download_urls: Sequence[str] | None = field(default=None, repr=False)
+
+    def to_payload(self) -> dict[str, Any]:
+        """
+        Return the result as JSON values.
+
+        Keys: ``v`` (1), ``api``, ``job_id``, ``seed``, ``submitted_at`` (seconds since the epoch), ``status``, and then
+        ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``) or ``download_urls``
+        (a list of links), or neither.
+        """
+        payload = {**self.handle.to_payload(), "status": self.status.value}
+        if self.images is not None:
+            payload["images"] = [asdict(image) for image in self.images]
+        elif self.download_urls is not None:
+            payload["download_urls"] = list(self.download_urls)
+        return payload

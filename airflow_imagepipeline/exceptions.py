@@ -1,0 +1,87 @@
+"""
+What a task fails with, and which failure of the API becomes which.
+
+Airflow's ``retries`` apply to those that are no :class:`AirflowFailException`: a retry finds the same job again or has
+submitted nothing. The others are for a human.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_imagepipeline.contract.calls import RequestKind
+from airflow_imagepipeline.contract.errors import ImagePipelineError, Refused
+from airflow_imagepipeline.policy.resending import Verdict, verdict
+from airflow_imagepipeline.policy.waiting import JobEvent, Outcome
+
+_NO_CREDITS: Final = 402
+
+
+class SubmissionRefused(AirflowFailException):
+    """The request was refused, by this provider or by the API, and will be refused again. Nothing was submitted."""
+
+
+class OutOfCredits(SubmissionRefused):
+    """The account has no credits left. Nothing was submitted."""
+
+
+class SubmissionUncertain(AirflowFailException):
+    """The request may or may not have been accepted; to avoid paying twice it is not sent again."""
+
+
+class SubmissionNotSent(AirflowException):
+    """The API could not be reached, or was too busy for too long. Nothing was submitted; a retry submits."""
+
+
+class JobFailed(AirflowFailException):
+    """The vendor reports that the job failed."""
+
+
+class JobLost(AirflowFailException):
+    """The API does not know the job, or will not speak of it."""
+
+
+class JobTimedOut(AirflowException):
+    """The job was not done before the deadline; it may still finish and be billed."""
+
+
+class JobUnreachable(AirflowException):
+    """No usable answer about the job came; it may still be running."""
+
+
+class LandingFailed(AirflowException):
+    """The job is done, but its images could not be brought home whole; a retry fetches them again."""
+
+
+def submission_failure(error: ImagePipelineError) -> AirflowException:
+    """Return what a task fails with when its submission failed."""
+    decided = verdict(RequestKind.SUBMIT, error)
+    if decided is Verdict.REFUSE:
+        no_credits = isinstance(error, Refused) and error.status == _NO_CREDITS
+        return (OutOfCredits if no_credits else SubmissionRefused)(f"{error} Nothing was submitted.")
+    if decided is Verdict.UNCERTAIN:
+        return SubmissionUncertain(str(error))
+    return SubmissionNotSent(f"{error} Nothing was submitted; a retry of the task submits.")
+
+
+_WAIT_FAILURES: Final[dict[Outcome, type[AirflowException]]] = {
+    Outcome.FAILED: JobFailed,
+    Outcome.TIMED_OUT: JobTimedOut,
+    Outcome.LOST: JobLost,
+    Outcome.REFUSED: JobLost,
+    Outcome.UNREACHABLE: JobUnreachable,
+}
+
+
+def wait_failure(event: JobEvent) -> AirflowException:
+    """Return what a task fails with when its wait ended without a result."""
+    return _WAIT_FAILURES[event.outcome](wait_sentence(event))
+
+
+def wait_sentence(event: JobEvent) -> str:
+    """Return the sentence that says how a wait ended."""
+    return (
+        f"Job {event.handle.job_id} ({event.handle.api.name}) {event.outcome.value.replace('_', ' ')}: {event.message}"
+    )

@@ -1,0 +1,30 @@
+"""What Airflow learns about this provider before it imports any of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, as Airflow's ``provider_info.schema.json`` describes it."""
+    return {
+        "package-name": "airflow-provider-imagepipeline",
+        "name": "ImagePipeline.io",
+        "description": "Image-to-image jobs of `ImagePipeline.io <https://imagepipeline.io/>`__ (unofficial).",
+        "connection-types": [
+            {
+                "connection-type": "imagepipeline",
+                "hook-class-name": "airflow_imagepipeline.hooks.imagepipeline.ImagePipelineHook",
+                "hook-name": "ImagePipeline",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "login", "extra"],
+                    "relabeling": {"password": "API key"},
+                    "placeholders": {
+                        "host": "https://api.imagepipeline.io (leave empty for this)",
+                        "password": "the key of your ImagePipeline.io account",
+                    },
+                },
+            }
+        ],
+        "extra-links": ["airflow_imagepipeline.links.storage.LandedImageLink"],
+    }

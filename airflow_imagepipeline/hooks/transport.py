@@ -1,0 +1,232 @@
+"""
+Carry an API request over the network: once with requests, once with aiohttp, and no more than that.
+
+Both name a failure by the contract's classes, without following redirects, without retries of their own, and without
+the library's error in the chain: it may hold the request's headers, and so the key. Time is bounded as a whole,
+except that a server which drips response *headers* to requests is bounded only by the task's ``execution_timeout``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import airflow_imagepipeline
+from airflow_imagepipeline.contract.answers import LARGEST_ANSWER, ApiResponse
+from airflow_imagepipeline.contract.calls import ApiRequest, RequestKind
+from airflow_imagepipeline.contract.errors import ImagePipelineError, Misconfigured, NotSent, Uncertain
+
+if TYPE_CHECKING:
+    import aiohttp
+    import requests
+
+    from airflow_imagepipeline.hooks.connection import ApiAccess
+
+CONNECT_SECONDS: Final = 10.0
+READ_SECONDS: Final[Mapping[RequestKind, float]] = {RequestKind.SUBMIT: 60.0, RequestKind.LOOK: 30.0}
+"""Longest silence of the server."""
+TOTAL_SECONDS: Final[Mapping[RequestKind, float]] = {RequestKind.SUBMIT: 90.0, RequestKind.LOOK: 60.0}
+"""Longest time for a request and its whole answer."""
+
+_CHUNK: Final = 65536
+
+
+def source_of(access: ApiAccess, request: ApiRequest) -> str:
+    """Return what an error's sentence calls this request."""
+    return f"{request.method} {request.path} (connection {access.conn_id!r})"
+
+
+def _headers(access: ApiAccess, request: ApiRequest) -> dict[str, str]:
+    headers = {
+        "Accept": "application/json",
+        # Nothing is compressed on the way, so that nothing small becomes large here.
+        "Accept-Encoding": "identity",
+        "User-Agent": f"airflow-provider-imagepipeline/{airflow_imagepipeline.__version__}",
+        **access.key_headers(request.key_header),
+    }
+    if request.body is not None:
+        headers["Content-Type"] = "application/json"
+    if request.kind is RequestKind.SUBMIT:
+        # A kept-alive connection may be dead: the request would be lost without anyone knowing whether it was taken.
+        headers["Connection"] = "close"
+    return headers
+
+
+def send_with_requests(access: ApiAccess, request: ApiRequest) -> ApiResponse:
+    """
+    Send once and return the answer, whatever its status.
+
+    :raises ImagePipelineError: when no answer came.
+    """
+    import requests
+
+    until = time.monotonic() + TOTAL_SECONDS[request.kind]
+    try:
+        with (
+            requests.Session() as session,
+            session.request(
+                request.method,
+                access.origin + request.path,
+                data=request.body,
+                headers=_headers(access, request),
+                timeout=(CONNECT_SECONDS, READ_SECONDS[request.kind]),
+                allow_redirects=False,
+                stream=True,
+                # Keeps requests from adding the credentials of a netrc file.
+                auth=lambda prepared: prepared,
+            ) as response,
+        ):
+            body = _read_until(response, until)
+    except requests.RequestException as exc:
+        raise _named_requests(exc, source_of(access, request)) from None
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return ApiResponse(source_of(access, request), response.status_code, headers, body, time.time())
+
+
+def _read_until(response: requests.Response, until: float) -> bytes:
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    body = bytearray()
+    try:
+        for chunk in _raw_chunks(response):
+            body += chunk
+            if len(body) > LARGEST_ANSWER:
+                break
+            if time.monotonic() > until:
+                raise requests.ReadTimeout
+    except HTTPError as exc:
+        raise requests.exceptions.ChunkedEncodingError(type(exc).__name__) from exc
+    return bytes(body)
+
+
+def _raw_chunks(response: requests.Response) -> Iterator[bytes]:
+    # read1 returns what has arrived: a server that drips is noticed between its drops.
+    while chunk := response.raw.read1(_CHUNK, decode_content=False):
+        yield chunk
+
+
+def _named_requests(error: requests.RequestException, source: str) -> ImagePipelineError:
+    import requests
+    from urllib3 import exceptions as urllib3
+
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(cause, urllib3.ProxyError):
+        cause = cause.original_error
+    name = type(cause or error).__name__
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(cause):
+        return _bad_certificate(source, _verify_reason(str(cause)))
+    if isinstance(
+        error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader | requests.exceptions.InvalidSchema
+    ):
+        return Misconfigured(f"{source} could not be formed ({name}): check the host and the key of the connection.")
+    not_connected = (urllib3.ConnectTimeoutError, urllib3.NewConnectionError, urllib3.NameResolutionError)
+    if isinstance(error, requests.ConnectTimeout) or isinstance(cause, not_connected):
+        return _not_sent(source, name)
+    if isinstance(error, requests.exceptions.ProxyError) and "Tunnel" in str(cause):
+        return _no_tunnel(source, str(cause))
+    return _uncertain(source, name)
+
+
+def _verify_reason(text: str) -> str:
+    return text.partition("CERTIFICATE_VERIFY_FAILED] ")[2].partition(" (_ssl")[0][:160]
+
+
+def _bad_certificate(source: str, reason: str) -> Misconfigured:
+    return Misconfigured(
+        f"{source} was not sent: the server's certificate is not valid ({reason}). Check the host of the connection."
+    )
+
+
+def _not_sent(source: str, name: str) -> NotSent:
+    return NotSent(f"{source} was not sent: no connection to the host ({name}). Nothing was submitted by it.")
+
+
+def _no_tunnel(source: str, said: str) -> ImagePipelineError:
+    if "407" in said:
+        return Misconfigured(f"{source} was not sent: the proxy asks for credentials (407).")
+    return _not_sent(source, "ProxyError")
+
+
+def _uncertain(source: str, name: str) -> Uncertain:
+    return Uncertain(f"{source} had left when the connection failed ({name}): no readable answer came.")
+
+
+@asynccontextmanager
+async def aiohttp_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the one session of a trigger's run: no cookies, no decompression, proxies decided by request."""
+    import aiohttp
+
+    async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session
+
+
+async def send_with_aiohttp(access: ApiAccess, request: ApiRequest, session: aiohttp.ClientSession) -> ApiResponse:
+    """
+    Send once and return the answer, whatever its status.
+
+    :raises ImagePipelineError: when no answer came.
+    """
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(
+        total=TOTAL_SECONDS[request.kind], sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS[request.kind]
+    )
+    url = access.origin + request.path
+    try:
+        async with session.request(
+            request.method,
+            url,
+            data=request.body,
+            headers=_headers(access, request),
+            timeout=timeout,
+            allow_redirects=False,
+            proxy=_proxy_for(url),
+        ) as response:
+            body = await _aread_capped(response)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
+        raise _named_aiohttp(exc, source_of(access, request)) from None
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return ApiResponse(source_of(access, request), response.status, headers, body, time.time())
+
+
+async def _aread_capped(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            break
+    return bytes(body)
+
+
+def _proxy_for(url: str) -> str | None:
+    # The proxies that requests would use, so that worker and triggerer take the same way. aiohttp's own trust_env
+    # would also read a netrc file.
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _named_aiohttp(error: Exception, source: str) -> ImagePipelineError:
+    import aiohttp
+
+    name = type(error).__name__
+    # From the special to the general: a connector error is also a ClientOSError, a connect timeout also a timeout.
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return _bad_certificate(source, _verify_reason(str(error.certificate_error)))
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return _no_tunnel(source, str(error.status))
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return _uncertain(source, name)
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return _not_sent(source, name)
+    if isinstance(error, aiohttp.InvalidURL) or not isinstance(error, aiohttp.ClientError | TimeoutError):
+        return Misconfigured(f"{source} could not be formed ({name}): check the host and the key of the connection.")
+    return _uncertain(source, name)

@@ -1,0 +1,203 @@
+"""
+Is the wait for a job over, and when to look next? The same answers for the worker's loop and the triggerer's.
+
+A wait is local to one process: its counts begin anew when a trigger moves or a task is retried, and its absolute
+deadline bounds them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from airflow_imagepipeline.contract.api import JobStatus
+from airflow_imagepipeline.contract.errors import (
+    Busy,
+    ImagePipelineError,
+    Malformed,
+    Misconfigured,
+    Refused,
+    WrongAnswer,
+)
+from airflow_imagepipeline.contract.job import Job, JobHandle
+from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.policy.resending import LONGEST_RETRY_AFTER
+
+NOT_FOUND_GRACE: Final = 60.0
+"""Seconds after a submission in which the API may not know the job yet."""
+_MOST_IN_A_ROW: Final = {"key": 2, "not found": 3, "no links": 3, "certificate": 5, "malformed": 10, "no reason": 2}
+_LONGEST_BACKOFF: Final = 60.0
+_BACKOFF_BASE: Final = 5.0
+_MOST_DOUBLINGS: Final = 10
+_REMARK_EVERY: Final = 10
+_JITTER: Final = 0.1
+_KEY_REFUSED: Final = frozenset({401, 403})
+_NOT_FOUND: Final = 404
+
+
+class Outcome(StrEnum):
+    """How a wait ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """The vendor reports that the job failed."""
+    TIMED_OUT = "timed_out"
+    """The deadline passed; the job may still finish and be billed."""
+    LOST = "lost"
+    """The API does not know the job."""
+    REFUSED = "refused"
+    """The API will not answer for this job, however often it is asked."""
+    UNREACHABLE = "unreachable"
+    """No usable answer came for long enough; the job may still be running."""
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """
+    The end of a wait; crosses from the triggerer to a worker as JSON, without links.
+
+    :param message: what happened, for the reader.
+    :param job: the answer that ended the wait. It holds links, so it stays in its process.
+    """
+
+    handle: JobHandle
+    outcome: Outcome
+    message: str = ""
+    job: Job | None = field(default=None, repr=False, compare=False)
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the event as JSON values."""
+        return {"v": 1, "job": self.handle.to_payload(), "outcome": self.outcome.value, "message": self.message}
+
+    @classmethod
+    def from_payload(cls, payload: object) -> Self:
+        """
+        Read an event that crossed a process.
+
+        :raises ValueError: when it is none.
+        """
+        if not isinstance(payload, dict) or payload.get("v") != 1:
+            msg = f"not a job event: {cleaned(repr(payload), 80)}"
+            raise ValueError(msg)
+        try:
+            handle, outcome = JobHandle.from_payload(payload["job"]), Outcome(payload["outcome"])
+        except (KeyError, ValueError) as exc:
+            msg = f"not a job event: {cleaned(repr(payload), 80)}"
+            raise ValueError(msg) from exc
+        return cls(handle, outcome, str(payload.get("message", "")))
+
+
+def steady_clock(wall: Callable[[], float], monotonic: Callable[[], float]) -> Callable[[], float]:
+    """
+    Return a clock in seconds since the epoch that a jump of the machine's clock does not move.
+
+    The wall clock is read once: it only connects this process to a deadline that another one stored.
+    """
+    offset = wall() - monotonic()
+    return lambda: monotonic() + offset
+
+
+class JobWait:
+    """
+    One process's wait for one job.
+
+    :param deadline: seconds since the epoch.
+    :param poll_interval: seconds between two looks while all is well.
+    :param source: where the jitter comes from.
+    """
+
+    def __init__(self, handle: JobHandle, *, deadline: float, poll_interval: float, source: random.Random) -> None:
+        self.handle = handle
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.remark = ""
+        """What the last look gave reason to log; empty when nothing."""
+        self._source = source
+        self._in_a_row: dict[str, int] = {}
+        self._bad = 0
+        self._retry_after = 0.0
+        self._unknown_words: set[str] = set()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Tell whether the last look needs others close behind it, since a few alike would end the wait."""
+        return bool(self._in_a_row)
+
+    def after(self, seen: Job | ImagePipelineError, *, now: float) -> JobEvent | None:
+        """
+        Take in one look and return the end of the wait, or None when it goes on.
+
+        A look that is already past the deadline still counts: a finished job is never given up unseen.
+
+        :param now: seconds since the epoch.
+        """
+        self.remark = ""
+        self._retry_after = 0.0
+        event = self._after_job(seen) if isinstance(seen, Job) else self._after_error(seen, now)
+        if event is None and now >= self.deadline:
+            still = f"; last: {seen}" if isinstance(seen, ImagePipelineError) else ", still pending"
+            return self._end(Outcome.TIMED_OUT, f"The deadline passed{still}. The job may still finish and be billed.")
+        return event
+
+    def pause(self, *, now: float) -> float:
+        """Return the seconds until the next look: jittered, backing off after bad looks, never past the deadline."""
+        if self._bad:
+            longest = min(_LONGEST_BACKOFF, _BACKOFF_BASE * 2.0 ** min(self._bad, _MOST_DOUBLINGS))
+            own = self._source.uniform(self.poll_interval, max(self.poll_interval, longest))
+        else:
+            own = self.poll_interval * self._source.uniform(1 - _JITTER, 1 + _JITTER)
+        return min(max(own, min(self._retry_after, LONGEST_RETRY_AFTER)), max(self.deadline - now, 0.0))
+
+    def _after_job(self, job: Job) -> JobEvent | None:
+        self._bad = 0
+        if job.status is JobStatus.SUCCESS:
+            if job.download_urls:
+                return self._end(Outcome.SUCCEEDED, job=job)
+            return self._count("no links", Outcome.UNREACHABLE, "The API reports SUCCESS without links.")
+        if job.status is JobStatus.FAILURE:
+            if job.error:
+                return self._end(Outcome.FAILED, job.error, job)
+            return self._count("no reason", Outcome.FAILED, "No reason given.", job)
+        self._in_a_row.clear()
+        if job.status_word and job.status_word not in self._unknown_words:
+            self._unknown_words.add(job.status_word)
+            self.remark = f"Unknown status {job.status_word!r} is taken for still running."
+        return None
+
+    def _after_error(self, error: ImagePipelineError, now: float) -> JobEvent | None:
+        self._bad += 1
+        if self._bad % _REMARK_EVERY == 1:
+            self.remark = f"{error} (look {self._bad} in a row without a status; the wait goes on)"
+        if isinstance(error, Busy):
+            self._retry_after = error.retry_after or 0.0
+        if isinstance(error, WrongAnswer):
+            return self._end(Outcome.REFUSED, str(error))
+        if isinstance(error, Malformed):
+            return self._count("malformed", Outcome.UNREACHABLE, str(error))
+        if isinstance(error, Misconfigured):
+            return self._count("certificate", Outcome.UNREACHABLE, str(error))
+        if isinstance(error, Refused):
+            return self._after_refusal(error, now)
+        # Nothing was learned of the job, so rows of a kind are not broken off either.
+        return None
+
+    def _after_refusal(self, error: Refused, now: float) -> JobEvent | None:
+        if error.status in _KEY_REFUSED:
+            return self._count("key", Outcome.UNREACHABLE, str(error))
+        if error.status != _NOT_FOUND:
+            return self._end(Outcome.REFUSED, str(error))
+        submitted_at = self.handle.submitted_at
+        if submitted_at is not None and now - submitted_at < NOT_FOUND_GRACE:
+            return None
+        return self._count("not found", Outcome.LOST, str(error))
+
+    def _count(self, kind: str, outcome: Outcome, message: str, job: Job | None = None) -> JobEvent | None:
+        count = self._in_a_row.get(kind, 0) + 1
+        self._in_a_row = {kind: count}
+        return self._end(outcome, message, job) if count >= _MOST_IN_A_ROW[kind] else None
+
+    def _end(self, outcome: Outcome, message: str = "", job: Job | None = None) -> JobEvent:
+        return JobEvent(self.handle, outcome, message, job)

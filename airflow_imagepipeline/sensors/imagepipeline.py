@@ -1,0 +1,119 @@
+"""The sensor: wait for a job that something else submitted."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, AirflowSensorTimeout
+from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+
+from airflow_imagepipeline.contract.api import JobStatus
+from airflow_imagepipeline.contract.errors import ImagePipelineError
+from airflow_imagepipeline.contract.job import JobHandle
+from airflow_imagepipeline.contract.result import JobResult
+from airflow_imagepipeline.exceptions import wait_sentence
+from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
+from airflow_imagepipeline.policy.waiting import JobEvent, JobWait, Outcome
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_BACKSTOP: Final = 300.0
+_LONGEST_DOUBT: Final = 5.0
+"""Longest pause, in seconds, between looks of which a few alike would end the wait."""
+
+
+class ImagePipelineJobSensor(BaseSensorOperator):
+    """
+    Wait until a job is done, poking, rescheduling or deferred; the outcome is the same in every mode.
+
+    A failed, lost or unreadable job fails the task for good (``AirflowFailException``), the deadline is an
+    ``AirflowSensorTimeout``; with ``soft_fail=True`` both skip it.
+
+    :param job: a job id of the SDXL image-to-image API, or what an operator of this provider returned. (templated)
+    :param imagepipeline_conn_id: connection of type ``imagepipeline``. (templated)
+    :param deferrable: wait in the triggerer, without a worker; default from ``[operators] default_deferrable``.
+    :param poke_interval: seconds between two looks.
+    :param timeout: seconds from the first look in which the job must be done.
+    :param return_urls: whether the result holds the vendor's links; they end up in XCom.
+    """
+
+    template_fields: Sequence[str] = ("job", "imagepipeline_conn_id")
+    ui_color = "#f3e8ff"
+
+    def __init__(
+        self,
+        *,
+        job: str | dict[str, Any],
+        imagepipeline_conn_id: str = ImagePipelineHook.default_conn_name,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: timedelta | float = 5.0,
+        timeout: timedelta | float = 3600.0,
+        return_urls: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        self.job = job
+        self.imagepipeline_conn_id = imagepipeline_conn_id
+        self.deferrable = deferrable
+        self.return_urls = return_urls
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """
+        Look at the job; where it is not done, defer if that is the way of waiting.
+
+        The deferrable way also begins here, inside the base class's loop, so that ``soft_fail`` treats both alike.
+        """
+        try:
+            handle = JobHandle.from_payload(self.job)
+            event = self._look(ImagePipelineHook(self.imagepipeline_conn_id), handle)
+        except (ImagePipelineError, AirflowNotFoundException, ValueError) as error:
+            msg = f"The job cannot be looked at: {error}"
+            raise AirflowFailException(msg) from error
+        if event is not None:
+            return PokeReturnValue(is_done=True, xcom_value=self._outcome(event))
+        if self.deferrable:
+            self._defer(handle)
+        return False
+
+    def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
+        """
+        Go on after the triggerer.
+
+        :param event: what the trigger fired, see :class:`JobEvent`.
+        """
+        ended = JobEvent.from_payload(event)
+        if ended.outcome is Outcome.SUCCEEDED and self.return_urls:
+            ended = ImagePipelineHook(self.imagepipeline_conn_id).last_look(ended.handle)
+        return self._outcome(ended)
+
+    def _look(self, hook: ImagePipelineHook, handle: JobHandle) -> JobEvent | None:
+        # A few bad answers in a row end a wait, but a rescheduled sensor remembers nothing: it looks again at once.
+        wait = JobWait(handle, deadline=float("inf"), poll_interval=self.poke_interval, source=random.Random())
+        _ = hook.access
+        while (event := wait.after(hook.seen(handle), now=time.time())) is None:
+            if wait.remark:
+                self.log.warning("%s", wait.remark)
+            if not wait.in_doubt:
+                return None
+            time.sleep(min(wait.pause(now=time.time()), _LONGEST_DOUBT))
+        return event
+
+    def _defer(self, handle: JobHandle) -> None:
+        from airflow_imagepipeline.triggers.imagepipeline import ImagePipelineJobTrigger
+
+        deadline = time.time() + self.timeout
+        trigger = ImagePipelineJobTrigger(handle.to_payload(), self.imagepipeline_conn_id, deadline, self.poke_interval)
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout + _BACKSTOP))
+
+    def _outcome(self, event: JobEvent) -> dict[str, Any]:
+        if event.outcome is Outcome.TIMED_OUT:
+            raise AirflowSensorTimeout(wait_sentence(event))
+        if event.outcome is not Outcome.SUCCEEDED:
+            raise AirflowFailException(wait_sentence(event))
+        links = event.job.download_urls if event.job and self.return_urls else None
+        return JobResult(event.handle, JobStatus.SUCCESS, download_urls=links).to_payload()

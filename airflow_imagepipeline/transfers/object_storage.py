@@ -1,0 +1,78 @@
+"""The transfer: land the images of a finished job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from airflow_imagepipeline.contract.errors import ImagePipelineError
+from airflow_imagepipeline.contract.job import JobHandle
+from airflow_imagepipeline.exceptions import JobUnreachable, SubmissionRefused, wait_failure
+from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
+from airflow_imagepipeline.landing.landing import land_job
+from airflow_imagepipeline.links.storage import LandedImageLink
+from airflow_imagepipeline.policy.waiting import Outcome
+
+
+class ImagePipelineToObjectStorageOperator(BaseOperator):
+    """
+    Land a job's images in storage. The links are looked up here, so that none travels through XCom.
+
+    A job that is not done yet is waited for during two minutes at most: use the sensor before this.
+
+    :param job: a job id of the SDXL image-to-image API, or what an operator of this provider returned. (templated)
+    :param destination: folder: ``s3://bucket/prefix``, ``file:///path`` or another address of Airflow's object storage.
+        (templated)
+    :param imagepipeline_conn_id: connection of type ``imagepipeline``. (templated)
+    :param aws_conn_id: connection for ``s3://``. (templated)
+    :param file_stem: files are called ``{file_stem}-{i:02d}.{ext}``; None means the job's id. (templated)
+    :param overwrite: whether an existing file of another content may be replaced.
+    """
+
+    template_fields: Sequence[str] = ("job", "destination", "imagepipeline_conn_id", "aws_conn_id", "file_stem")
+    operator_extra_links = (LandedImageLink(),)
+    ui_color = "#f3e8ff"
+
+    def __init__(
+        self,
+        *,
+        job: str | dict[str, Any],
+        destination: str,
+        imagepipeline_conn_id: str = ImagePipelineHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        file_stem: str | None = None,
+        overwrite: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.destination = destination
+        self.imagepipeline_conn_id = imagepipeline_conn_id
+        self.aws_conn_id = aws_conn_id
+        self.file_stem = file_stem
+        self.overwrite = overwrite
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Look the links up, fetch, check and store.
+
+        :return: the result with ``images``, see :meth:`JobResult.to_payload`.
+        """
+        from airflow_imagepipeline.storage.folder import checked_stem, open_folder
+
+        hook = ImagePipelineHook(self.imagepipeline_conn_id)
+        try:
+            handle = JobHandle.from_payload(self.job)
+            stem = checked_stem(self.file_stem) if self.file_stem else None
+            folder = open_folder(self.destination, self.aws_conn_id)
+            folder.prepare()
+            ended = hook.last_look(handle)
+        except ImagePipelineError as error:
+            raise JobUnreachable(str(error)) from error
+        except ValueError as error:
+            raise SubmissionRefused(str(error)) from error
+        if ended.job is None or ended.outcome is not Outcome.SUCCEEDED:
+            raise wait_failure(ended)
+        return land_job(hook, ended.job, folder, stem, overwrite=self.overwrite).to_payload()
