@@ -35,6 +35,10 @@ class SubmissionNotSent(AirflowException):
     """The API could not be reached, or was too busy for too long. Nothing was submitted; a retry submits."""
 
 
+class RecordUnavailable(AirflowException):
+    """The record of this task's submissions cannot be used now; nothing was submitted, a retry may find it well."""
+
+
 class JobFailed(AirflowFailException):
     """The vendor reports that the job failed."""
 
@@ -75,8 +79,14 @@ _WAIT_FAILURES: Final[dict[Outcome, type[AirflowException]]] = {
 }
 
 
-def wait_failure(event: JobEvent) -> AirflowException:
-    """Return what a task fails with when its wait ended without a result."""
+def wait_failure(event: JobEvent, *, retryable: bool = False) -> AirflowException:
+    """
+    Return what a task fails with when its wait ended without a result.
+
+    :param retryable: whether a failed job may be tried, and paid, again.
+    """
+    if retryable and event.outcome is Outcome.FAILED:
+        return AirflowException(wait_sentence(event))
     return _WAIT_FAILURES[event.outcome](wait_sentence(event))
 
 

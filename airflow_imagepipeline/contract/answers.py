@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn
 
@@ -29,6 +30,8 @@ from airflow_imagepipeline.contract.text import cleaned
 LARGEST_ANSWER: Final = 1024 * 1024
 """Bytes of JSON that are read at most, counted before and after decompression."""
 
+_DEEPEST: Final = 64
+"""Levels of nesting beyond which an answer is not believed; showing a deeper one would exhaust the stack."""
 _NOT_TAKEN: Final = frozenset({408, 421, 425})
 _NOT_IMPLEMENTED: Final = 501
 _TOO_MANY: Final = 429
@@ -75,7 +78,8 @@ def json_object(response: ApiResponse) -> dict[str, Any]:
 
     The content decides, not its label: the vendor's gateways may label JSON as text.
 
-    :raises Malformed: when the body is no JSON object, holds a field twice or NaN, or is over :data:`LARGEST_ANSWER`.
+    :raises Malformed: when the body is no JSON object, holds a field twice or NaN, is over
+        :data:`LARGEST_ANSWER`, or is nested more than 64 levels deep.
     """
     try:
         text = _decompressed(response).decode("utf-8-sig")
@@ -84,7 +88,17 @@ def json_object(response: ApiResponse) -> dict[str, Any]:
         _malformed(response, f"no readable JSON ({type(exc).__name__})")
     if not isinstance(value, dict):
         _malformed(response, f"a JSON {type(value).__name__} where an object belongs")
+    if _is_deep(value):
+        _malformed(response, f"JSON of more than {_DEEPEST} levels")
     return value
+
+
+def _is_deep(value: dict[str, Any]) -> bool:
+    level: list[Any] = [value]
+    for _ in range(_DEEPEST):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+    return bool(level)
 
 
 def _decompressed(response: ApiResponse) -> bytes:
@@ -121,7 +135,7 @@ def _no_constant(word: str) -> NoReturn:
 
 def _malformed(response: ApiResponse, what: str) -> NoReturn:
     kind = cleaned(response.headers.get("content-type", "none"), 60)
-    start = cleaned(response.body[:480].decode("utf-8", "replace"), 120)
+    start = cleaned(response.body.decode("utf-8", "replace"), 120)
     msg = f"{response.source} answered {response.status} with {what}; content type {kind}: {start!r}"
     raise Malformed(msg) from None
 
@@ -133,7 +147,10 @@ def refusal(response: ApiResponse) -> ImagePipelineError:
     said = f"{response.source} answered {status}" + (f": {detail}." if detail else ".")
     wait = retry_after(response)
     if status < 400:  # noqa: PLR2004 - everything below that is no success is a redirect or a protocol switch
-        return Misconfigured(f"{said} It was not followed, so that the key stays here: check the connection's host.")
+        to = cleaned(response.headers.get("location", "nowhere"), 120)
+        return Misconfigured(
+            f"{said} It leads to {to}: that was not followed, so that the key stays here. Check the connection's host."
+        )
     if status == _TOO_MANY or (status == _UNAVAILABLE and wait is not None):
         return Busy(f"{said} The API is busy.", retry_after=wait)
     if status in _NOT_TAKEN:
@@ -150,13 +167,15 @@ def remote_message(response: ApiResponse) -> str:
     try:
         value = json_object(response)
     except Malformed:
-        return cleaned(response.body[:4096].decode("utf-8", "replace"))
+        return cleaned(response.body.decode("utf-8", "replace"))
     return reason_in(value)
 
 
 def reason_in(value: Mapping[str, Any]) -> str:
     """Return the reason that an answer's object gives, cleaned; empty when it gives none."""
-    reason = next((value[name] for name in ("error", "message", "detail") if value.get(name)), "")
+    # ``"error": true`` only announces the reason.
+    reasons = (value.get(name) for name in ("error", "message", "detail"))
+    reason = next((reason for reason in reasons if reason and reason is not True), "")
     if isinstance(reason, list):
         return cleaned("; ".join(_validation_note(item) for item in reason[:20]))
     if isinstance(reason, dict):
@@ -190,6 +209,8 @@ def retry_after(response: ApiResponse) -> float | None:
 
 def _http_date(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        at = parsedate_to_datetime(text)
+        # HTTP's older date has no zone and means GMT; Python would take it for the machine's own time.
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, IndexError, TypeError):
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from airflow_imagepipeline.contract.answers import ApiResponse, json_object, reason_in, refusal
+from airflow_imagepipeline.contract.answers import ApiResponse, json_object, reason_in, refusal, retry_after
 from airflow_imagepipeline.contract.api import Api, JobStatus, checked_job_id
 from airflow_imagepipeline.contract.errors import Malformed, WrongAnswer
 from airflow_imagepipeline.contract.job import Job, JobHandle
@@ -91,8 +91,7 @@ def submit_job(
 
     def parse(response: ApiResponse) -> Job:
         value = _accepted(response)
-        job_id = next((value[name] for name in api.id_fields if value.get(name) not in (None, "")), None)
-        handle = JobHandle(api, None if job_id is None else checked_job_id(job_id), submitted_at, parameters.seed)
+        handle = JobHandle(api, _new_id(api, value, response), submitted_at, parameters.seed)
         job = _job(handle, value, response)
         if handle.job_id is None and not (
             job.status.is_terminal and (job.download_urls or job.status is JobStatus.FAILURE)
@@ -116,8 +115,8 @@ def get_job(handle: JobHandle) -> Call[Job]:
     def parse(response: ApiResponse) -> Job:
         value = _accepted(response)
         # A finished job's answer carries no id: the known one is kept, another one is an error.
-        named = next((value[name] for name in api.id_fields if value.get(name) not in (None, "")), handle.job_id)
-        if str(named) != handle.job_id:
+        named = _named_id(api, value)
+        if named is not None and str(named) != handle.job_id:
             msg = f"{response.source} answered for another job: {ascii(named)[:80]}"
             raise WrongAnswer(msg)
         return _job(handle, value, response)
@@ -131,9 +130,23 @@ def _accepted(response: ApiResponse) -> dict[str, Any]:
     return json_object(response)
 
 
+def _named_id(api: Api, value: Mapping[str, Any]) -> Any:
+    return next((value[name] for name in api.id_fields if value.get(name) not in (None, "")), None)
+
+
+def _new_id(api: Api, value: Mapping[str, Any], response: ApiResponse) -> str | None:
+    named = _named_id(api, value)
+    try:
+        return None if named is None else checked_job_id(named)
+    except Malformed as exc:
+        msg = f"{response.source} answered {response.status} with what is {exc}"
+        raise Malformed(msg) from None
+
+
 def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse) -> Job:
     word = value.get("status")
-    if not isinstance(word, str) or not word.strip():
+    # Cleaned first: a word of control characters alone is no news, but no word.
+    if not isinstance(word, str) or not cleaned(word, 40):
         msg = f"{response.source} answered {response.status} without a status"
         raise Malformed(msg)
     known = handle.api.statuses.get(word.strip().upper())
@@ -144,6 +157,7 @@ def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse) -> 
         download_urls=_links(value.get(handle.api.links_field), response) if status is JobStatus.SUCCESS else (),
         error=reason_in(value) if status is JobStatus.FAILURE else "",
         status_word=cleaned(word, 40) if known is None else "",
+        retry_after=retry_after(response) or 0.0,
     )
 
 

@@ -13,7 +13,9 @@ What can go wrong between this provider and the API, told apart by class, never 
     ├─ Malformed           an answer came that the contract does not allow
     │  └─ WrongAnswer      ... and that no later answer can mend: it speaks of another job, say
     ├─ DownloadFailed      a result could not be fetched; it may work later
-    │  └─ LinkExpired      ... with another link: the job must be looked at again
+    │  ├─ LinkExpired      ... with another link: the job must be looked at again
+    │  └─ NotTheResult     ... since what came whole is no image: an error page, say
+    ├─ ResultRefused       a result is more than this provider takes: too many bytes or pixels
     └─ LinkRefused         a link leads to where this provider does not go
 
 Messages carry no key, no query string and at most 300 cleaned characters of remote text.
@@ -79,12 +81,29 @@ class WrongAnswer(Malformed):
 
 
 class DownloadFailed(ImagePipelineError):
-    """A result could not be fetched whole; the same link may work later."""
+    """
+    A result could not be fetched whole; the same link may work later.
+
+    :param message: the sentence for the reader.
+    :param retry_after: seconds the storage host asked for; None when it named no usable time.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class LinkExpired(DownloadFailed):
     """The storage host does not give the file for this link any more; a fresh look at the job gives another."""
 
 
+class NotTheResult(DownloadFailed):
+    """What the storage host gave is no image of a known format, or compressed: an error page that says 200, say."""
+
+
+class ResultRefused(ImagePipelineError):
+    """A result has more bytes or pixels than this provider takes, whenever it is fetched."""
+
+
 class LinkRefused(ImagePipelineError):
-    """A link leads to an address that is not fetched from: not https, not public, or too many redirects."""
+    """A link leads to where nothing is fetched from: not https, not public, or too many redirects."""

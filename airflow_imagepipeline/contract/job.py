@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeGuard
@@ -62,7 +62,8 @@ class JobHandle:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared, not converted: float() and math.isfinite raise OverflowError for a very long int.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Job:
     :param download_urls: links to the images, one per sample, in order; kept out of ``repr``.
     :param error: the vendor's reason for a failure, cleaned; empty when none was given.
     :param status_word: the vendor's own word where it is not one that is known; else empty.
+    :param retry_after: seconds in which the API asked not to be looked at again; 0 when it did not ask.
     """
 
     handle: JobHandle
@@ -80,3 +82,4 @@ class Job:
     download_urls: tuple[str, ...] = field(default=(), repr=False)
     error: str = ""
     status_word: str = ""
+    retry_after: float = 0.0

@@ -91,7 +91,7 @@ class ImageToImageParameters(BaseModel):
         :param arguments: field names to values, perhaps rendered from templates.
         :raises InvalidParameters: naming each wrong field, its value and the range.
         """
-        given = {name: value for name, value in arguments.items() if not _is_unset(value)}
+        given = {name: value for name, value in arguments.items() if not is_unset(value)}
         missing = [name for name in ("init_image", "prompt") if name not in given]
         if missing:
             msg = f"{' and '.join(missing)} must be given"
@@ -118,11 +118,12 @@ class ImageToImageParameters(BaseModel):
             msg = f"{', '.join(listed)} must be given as an argument of its own"
             raise ValueError(msg)
         try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError):
+            # A copy as JSON reads it back: numbers as keys become text, and later changes of the user's stay out.
+            copy: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError, RecursionError):
             msg = "must hold JSON values only"
             raise ValueError(msg) from None
-        return value
+        return copy
 
     def advice(self) -> list[str]:
         """Return one sentence for each value that is allowed but advised against."""
@@ -164,11 +165,26 @@ class ImageToImageParameters(BaseModel):
         Two requests for the same picture are equal: signatures in links do not count, nor does the host of the API.
         Take it before :meth:`with_seed`: a drawn seed is not the user's wish.
         """
-        wish = _without_signatures({"api": self.api.name, **self.to_payload({})})
-        return hashlib.sha256(json.dumps(wish, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+        return _digest({"api": self.api.name, **self._wish()})
+
+    def field_digests(self) -> dict[str, str]:
+        """Return a short digest of each field, so that what changed between two requests can be named, not shown."""
+        return {name: _digest(value)[:8] for name, value in self._wish().items()}
+
+    def _wish(self) -> dict[str, Any]:
+        payload = self.to_payload({})
+        # Only what may hold a link: a prompt that begins with one means every character of it.
+        links = {name: _without_signatures(payload[name]) for name in (*self.link_fields, *self.extra_parameters)}
+        return payload | links
 
 
-def _is_unset(value: object) -> bool:
+def _digest(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def is_unset(value: object) -> bool:
+    """Tell whether an argument was not set: None, empty, or the text that a template makes of None."""
     return value is None or (isinstance(value, str) and value.strip() in {"", "None"}) or value == {}
 
 

@@ -21,6 +21,7 @@ class LandedImage:
     :param format: ``PNG``, ``JPEG``, ``WEBP`` or ``GIF``, as its bytes say.
     :param width: pixels.
     :param height: pixels.
+    :param blank: whether it is of one colour, as the vendor's safety filter paints what it withholds.
     """
 
     uri: str
@@ -29,6 +30,11 @@ class LandedImage:
     format: str
     width: int
     height: int
+    blank: bool = False
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the image as JSON values; ``blank`` is there only where it is true."""
+        return {name: value for name, value in asdict(self).items() if name != "blank" or value}
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,12 @@ class JobResult:
         Return the result as JSON values.
 
         Keys: ``v`` (1), ``api``, ``job_id``, ``seed``, ``submitted_at`` (seconds since the epoch), ``status``, and then
-        ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``) or ``download_urls``
-        (a list of links), or neither.
+        ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``, and ``blank`` where it
+        is true) or ``download_urls`` (a list of links), or neither.
         """
         payload = {**self.handle.to_payload(), "status": self.status.value}
         if self.images is not None:
-            payload["images"] = [asdict(image) for image in self.images]
+            payload["images"] = [image.to_payload() for image in self.images]
         elif self.download_urls is not None:
             payload["download_urls"] = list(self.download_urls)
         return payload

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote_plus
 
 LONGEST_REMOTE_TEXT: Final = 300
 
-# Query parameters that sign a link or date the signature (AWS, Google, CloudFront, Azure SAS, Backblaze).
-_SIGNING_PARAMETERS: Final = re.compile(
-    r"""^(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|signature|expires|key-pair-id|policy
-        |sig|se|sp|sv|sr|st|spr|sip|ske|skoid|sks|skt|sktid|skv|token|authorization)$""",
-    re.IGNORECASE | re.VERBOSE,
+# Query parameters that sign a link (AWS, Google, CloudFront, Azure SAS, Backblaze).
+_SIGNATURE: Final = re.compile(
+    "x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|signature|key-pair-id|sig|token|authorization",
+    re.IGNORECASE | re.DOTALL,
 )
-_LINK_IN_TEXT: Final = re.compile(r"(?P<link>\w+://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.ASCII)
-_USERINFO_IN_TEXT: Final = re.compile(r"(?P<scheme>\w+://)[^\s/@\"'<>]*@", re.ASCII)
+# Those that date or bound a signature. Their names are short enough to mean something else in a link without one.
+_BESIDE_SIGNATURE: Final = re.compile(
+    "expires|policy|se|sp|sv|sr|st|spr|sip|ske|skoid|sks|skt|sktid|skv", re.IGNORECASE
+)
+# Possessive, and from a word's start only: a long text without a link must not cost quadratic time in the triggerer.
+# Slashes may be escaped, as in the raw text of some JSON encoders.
+_LINK_IN_TEXT: Final = re.compile(r"\b(?P<link>\w++:\\?/\\?/[^\s?#]*+)[?#][^\s\"<>]*", re.ASCII)
+_USERINFO_IN_TEXT: Final = re.compile(r"\b(?P<scheme>\w++:\\?/\\?/)[^\s/?#\"<>]*@", re.ASCII)
 
 
 def cleaned(value: Any, limit: int = LONGEST_REMOTE_TEXT) -> str:
@@ -27,12 +32,21 @@ def cleaned(value: Any, limit: int = LONGEST_REMOTE_TEXT) -> str:
     :param limit: longest result in characters; longer text ends with an ellipsis.
     """
     text = value if isinstance(value, str) else str(value)
-    # A huge answer is cut before the patterns run over it.
-    text = text[: limit * 20]
-    printable = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
-    one_line = " ".join(printable.split())
-    without_queries = _LINK_IN_TEXT.sub(r"\g<link>?…", _USERINFO_IN_TEXT.sub(r"\g<scheme>…@", one_line))
-    return without_queries if len(without_queries) <= limit else without_queries[: limit - 1] + "…"
+    # A huge answer is cut before the patterns run over it, between words: half a link cannot be recognised.
+    marked = "".join(map(_marked, text[: limit * 20]))
+    is_cut = len(text) > limit * 20
+    if is_cut:
+        marked = marked.rpartition(" ")[0] or marked
+    without_queries = _LINK_IN_TEXT.sub(r"\g<link>?…", _USERINFO_IN_TEXT.sub(r"\g<scheme>…@", marked))
+    one_line = " ".join(without_queries.replace("\0", " ").split())
+    return one_line[: limit - 1] + "…" if is_cut or len(one_line) > limit else one_line
+
+
+def _marked(character: str) -> str:
+    # A control character inside a link must not part it from its query: it becomes a space only afterwards.
+    if character.isspace():
+        return " "
+    return "\0" if unicodedata.category(character)[0] == "C" else character
 
 
 def without_signature(link: str) -> str:
@@ -43,6 +57,10 @@ def without_signature(link: str) -> str:
     """
     if not link.startswith(("http://", "https://")):
         return link
-    parts = urlsplit(link)
-    kept = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _SIGNING_PARAMETERS.match(k)]
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(kept), ""))
+    # Cut by hand: decoding would make different bytes equal, and urlsplit raises on a bracket in the host.
+    address, _, query = link.partition("#")[0].partition("?")
+    parameters = [(unquote_plus(text.partition("=")[0]), text) for text in query.split("&") if text]
+    unsigned = [(name, text) for name, text in parameters if not _SIGNATURE.fullmatch(name)]
+    is_signed = len(unsigned) < len(parameters)
+    kept = [text for name, text in unsigned if not (is_signed and _BESIDE_SIGNATURE.fullmatch(name))]
+    return f"{address}?{'&'.join(kept)}" if kept else address

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,13 +14,17 @@ from airflow.sdk import BaseOperator, conf
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
 from airflow_imagepipeline.contract.job import Job, JobHandle
-from airflow_imagepipeline.contract.parameters import ImageToImageParameters
+from airflow_imagepipeline.contract.parameters import ImageToImageParameters, is_unset
 from airflow_imagepipeline.contract.result import JobResult
 from airflow_imagepipeline.exceptions import submission_failure, wait_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.landing.landing import land_job
 from airflow_imagepipeline.links.storage import LandedImageLink
-from airflow_imagepipeline.policy.waiting import JobEvent, Outcome
+from airflow_imagepipeline.operators.submission import Submission
+from airflow_imagepipeline.policy.submission import Phase
+from airflow_imagepipeline.policy.waiting import JobEvent, Outcome, event_of
+from airflow_imagepipeline.records.task_state import mark
+from airflow_imagepipeline.storage.folder import checked_stem
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -47,10 +50,15 @@ class ImagePipelineJobOperator(BaseOperator):
         Airflow's object storage. None lands nothing. (templated)
     :param file_stem: files are called ``{file_stem}-{i:02d}.{ext}``; None means the job's id. (templated)
     :param overwrite: whether an existing file of another content may be replaced.
+    :param on_ambiguous_submit: what to do when a submit request may or may not have been accepted: ``fail`` stops for a
+        human and never pays twice; ``resubmit`` submits again, at the risk of paying twice.
+    :param retry_failed_jobs: whether an automatic retry submits anew (and pays again) after the vendor reports a failed
+        job; False fails the task for good.
+    :param job_id: a job to take up instead of submitting, say one found on the vendor's dashboard. (templated)
     :param return_urls: whether a result without landed images holds the vendor's links; they end up in XCom.
     """
 
-    template_fields: Sequence[str] = ("imagepipeline_conn_id", "aws_conn_id", "destination", "file_stem")
+    template_fields: Sequence[str] = ("imagepipeline_conn_id", "aws_conn_id", "destination", "file_stem", "job_id")
     operator_extra_links = (LandedImageLink(),)
     ui_color = "#f3e8ff"
 
@@ -67,6 +75,9 @@ class ImagePipelineJobOperator(BaseOperator):
         file_stem: str | None = None,
         overwrite: bool = False,
         return_urls: bool = True,
+        on_ambiguous_submit: str = "fail",
+        retry_failed_jobs: bool = False,
+        job_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -80,6 +91,9 @@ class ImagePipelineJobOperator(BaseOperator):
         self.file_stem = file_stem
         self.overwrite = overwrite
         self.return_urls = return_urls
+        self.on_ambiguous_submit = on_ambiguous_submit
+        self.retry_failed_jobs = retry_failed_jobs
+        self.job_id = job_id
 
     @abstractmethod
     def parameters(self) -> ImageToImageParameters:
@@ -96,21 +110,25 @@ class ImagePipelineJobOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """
-        Submit, then wait in this process, defer, or end.
+        Submit, or take up the job of an earlier try; then wait in this process, defer, or end.
 
         :return: the result, see :meth:`JobResult.to_payload`.
         :raises AirflowException: see :mod:`airflow_imagepipeline.exceptions`.
         """
         try:
-            job = self._submit()
+            submission = self._submission(context)
         except ImagePipelineError as error:
             raise submission_failure(error) from error
-        self.log.info("Submitted job %s to %s.", job.handle.job_id, job.handle.api.name)
-        if job.handle.job_id is None:
-            return self._result_of(job)
+        handed_in = None if is_unset(self.job_id) else JobHandle.from_payload(self.job_id)
+        started = handed_in or submission.job_or_handle(self._prepare)
+        handle = started.handle if isinstance(started, Job) else started
+        self.log.info("Job %s of %s.", handle.job_id, handle.api.name)
+        if isinstance(started, Job) and (handle.job_id is None or started.status is JobStatus.FAILURE):
+            return self._ended(context, event_of(started))
         if not self.wait_for_completion:
-            return JobResult(job.handle, job.status).to_payload()
-        return self._wait(job.handle)
+            mark(context, handle, Phase.HANDED_OVER, self.timeout)
+            return JobResult(handle, JobStatus.PENDING).to_payload()
+        return self._wait(context, handle, submission.deadline())
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """
@@ -119,23 +137,25 @@ class ImagePipelineJobOperator(BaseOperator):
         :param event: what the trigger fired, see :class:`JobEvent`.
         """
         ended = JobEvent.from_payload(event)
-        if ended.outcome is not Outcome.SUCCEEDED:
-            raise wait_failure(ended)
-        return self._finished(self.hook.last_look(ended.handle))
+        return self._ended(context, self.hook.last_look(ended.handle) if ended.outcome is Outcome.SUCCEEDED else ended)
 
     def on_kill(self) -> None:
         """Log only: the API has no way to cancel a job."""
         self.log.warning("The API cannot cancel a job: one that was submitted may still finish and be billed.")
 
-    def _submit(self) -> Job:
+    def _submission(self, context: Context) -> Submission:
         parameters = self.parameters()
         self._check_arguments()
         for advice in parameters.advice():
             self.log.warning("%s", advice)
-        _ = self.hook.access
-        if self._folder is not None:
-            self._prepare(self._folder)
-        return self.hook.submit_job(parameters.with_seed(random.SystemRandom()), self._links(parameters))
+        return Submission(
+            context,
+            self.hook,
+            parameters,
+            timeout=self._seconds_allowed(),
+            resubmit=self.on_ambiguous_submit == "resubmit",
+            retry_failed_jobs=self.retry_failed_jobs,
+        )
 
     def _check_arguments(self) -> None:
         if self.destination and not self.wait_for_completion:
@@ -145,6 +165,11 @@ class ImagePipelineJobOperator(BaseOperator):
             if not isinstance(seconds, int | float) or not seconds > 0:
                 msg = f"{name}: {seconds!r} is not a number of seconds above 0"
                 raise InvalidParameters(msg)
+        if self.on_ambiguous_submit not in {"fail", "resubmit"}:
+            msg = f"on_ambiguous_submit: {self.on_ambiguous_submit!r} is neither 'fail' nor 'resubmit'"
+            raise InvalidParameters(msg)
+        if self.file_stem:
+            checked_stem(self.file_stem)
 
     @cached_property
     def _folder(self) -> Folder | None:
@@ -152,22 +177,17 @@ class ImagePipelineJobOperator(BaseOperator):
 
         return open_folder(self.destination, self.aws_conn_id) if self.destination else None
 
-    def _prepare(self, folder: Folder) -> None:
-        from airflow_imagepipeline.storage.folder import AlreadyThere, checked_stem
+    def _prepare(self) -> dict[str, str]:
+        # All that can be refused is refused here, before the request that is paid for.
+        from airflow_imagepipeline.storage.folder import AlreadyThere
 
-        folder.prepare()
-        if not self.file_stem:
-            return
-        try:
-            checked_stem(self.file_stem)
-        except ValueError as exc:
-            raise InvalidParameters(str(exc)) from exc
-        if not self.overwrite and (there := folder.names(self.file_stem)):
-            msg = f"{folder.uri_of(there[0])} exists: give another file_stem, or overwrite=True. Nothing was submitted."
-            raise AlreadyThere(msg)
-
-    def _links(self, parameters: ImageToImageParameters) -> dict[str, str]:
-        private = [address for address in parameters.inputs() if address.startswith("s3://")]
+        if self._folder is not None:
+            self._folder.prepare()
+            if self.file_stem and not self.overwrite and (there := self._folder.names(self.file_stem)):
+                where = self._folder.uri_of(there[0])
+                msg = f"{where} exists: give another file_stem, or overwrite=True. Nothing was submitted."
+                raise AlreadyThere(msg)
+        private = [address for address in self.parameters().inputs() if address.startswith("s3://")]
         if not private:
             return {}
         from airflow_imagepipeline.storage.s3 import signed_link
@@ -175,31 +195,36 @@ class ImagePipelineJobOperator(BaseOperator):
         seconds = int(min(self.timeout, _LONGEST_SIGNATURE))
         return {address: signed_link(address, self.aws_conn_id, seconds) for address in private}
 
-    def _deadline(self) -> float:
+    def _seconds_allowed(self) -> float:
+        # Airflow does not count the time in the triggerer against execution_timeout: the deadline does.
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
-        return time.time() + min(self.timeout, limit)
+        return min(self.timeout, limit)
 
-    def _wait(self, handle: JobHandle) -> dict[str, Any] | None:
-        deadline = self._deadline()
+    def _wait(self, context: Context, handle: JobHandle, deadline: float) -> dict[str, Any] | None:
         if not self.deferrable:
-            return self._finished(self.hook.wait_for_job(handle, deadline=deadline, poll_interval=self.poll_interval))
+            return self._ended(
+                context, self.hook.wait_for_job(handle, deadline=deadline, poll_interval=self.poll_interval)
+            )
         from airflow_imagepipeline.triggers.imagepipeline import ImagePipelineJobTrigger
 
         trigger = ImagePipelineJobTrigger(handle.to_payload(), self.imagepipeline_conn_id, deadline, self.poll_interval)
         # Airflow's own timeout is a backstop: when it fires, nothing of this class runs any more.
-        backstop = timedelta(seconds=deadline - time.time() + BACKSTOP)
+        backstop = timedelta(seconds=max(deadline - time.time(), 0.0) + BACKSTOP)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=backstop)
         return None
 
-    def _finished(self, ended: JobEvent) -> dict[str, Any]:
+    def _ended(self, context: Context, ended: JobEvent) -> dict[str, Any]:
         if ended.job is None or ended.outcome is not Outcome.SUCCEEDED:
-            raise wait_failure(ended)
-        return self._result_of(ended.job)
-
-    def _result_of(self, job: Job) -> dict[str, Any]:
-        if job.status is not JobStatus.SUCCESS:
-            raise wait_failure(JobEvent(job.handle, Outcome.FAILED, job.error or "No reason given."))
+            phase = {Outcome.FAILED: Phase.FAILED, Outcome.LOST: Phase.LOST, Outcome.REFUSED: Phase.LOST}.get(
+                ended.outcome
+            )
+            if phase is not None:
+                mark(context, ended.handle, phase, self.timeout)
+            raise wait_failure(ended, retryable=self.retry_failed_jobs)
         if self._folder is not None:
-            return land_job(self.hook, job, self._folder, self.file_stem, overwrite=self.overwrite).to_payload()
-        links = job.download_urls if self.return_urls else None
-        return JobResult(job.handle, job.status, download_urls=links).to_payload()
+            result = land_job(self.hook, ended.job, self._folder, self.file_stem, overwrite=self.overwrite)
+        else:
+            links = ended.job.download_urls if self.return_urls else None
+            result = JobResult(ended.handle, ended.job.status, download_urls=links)
+        mark(context, ended.handle, Phase.STORED if self._folder else Phase.HANDED_OVER, self.timeout)
+        return result.to_payload()

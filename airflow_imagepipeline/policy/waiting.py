@@ -90,6 +90,12 @@ class JobEvent:
         return cls(handle, outcome, str(payload.get("message", "")))
 
 
+def event_of(job: Job) -> JobEvent:
+    """Return the end of the wait that a job is which needs none: finished in the answer to its submission."""
+    outcome = Outcome.SUCCEEDED if job.status is JobStatus.SUCCESS else Outcome.FAILED
+    return JobEvent(job.handle, outcome, job.error or "No reason given.", job)
+
+
 def steady_clock(wall: Callable[[], float], monotonic: Callable[[], float]) -> Callable[[], float]:
     """
     Return a clock in seconds since the epoch that a jump of the machine's clock does not move.
@@ -115,16 +121,13 @@ class JobWait:
         self.poll_interval = poll_interval
         self.remark = ""
         """What the last look gave reason to log; empty when nothing."""
+        self.in_doubt = False
+        """Whether the last look needs others close behind it, since a few alike would end the wait."""
         self._source = source
         self._in_a_row: dict[str, int] = {}
         self._bad = 0
         self._retry_after = 0.0
         self._unknown_words: set[str] = set()
-
-    @property
-    def in_doubt(self) -> bool:
-        """Tell whether the last look needs others close behind it, since a few alike would end the wait."""
-        return bool(self._in_a_row)
 
     def after(self, seen: Job | ImagePipelineError, *, now: float) -> JobEvent | None:
         """
@@ -135,11 +138,13 @@ class JobWait:
         :param now: seconds since the epoch.
         """
         self.remark = ""
+        self.in_doubt = False
         self._retry_after = 0.0
         event = self._after_job(seen) if isinstance(seen, Job) else self._after_error(seen, now)
         if event is None and now >= self.deadline:
-            still = f"; last: {seen}" if isinstance(seen, ImagePipelineError) else ", still pending"
-            return self._end(Outcome.TIMED_OUT, f"The deadline passed{still}. The job may still finish and be billed.")
+            last = seen.status.value if isinstance(seen, Job) else str(seen)
+            message = f"The deadline passed. The job may still finish and be billed. Last seen: {last}"
+            return self._end(Outcome.TIMED_OUT, message)
         return event
 
     def pause(self, *, now: float) -> float:
@@ -162,6 +167,7 @@ class JobWait:
                 return self._end(Outcome.FAILED, job.error, job)
             return self._count("no reason", Outcome.FAILED, "No reason given.", job)
         self._in_a_row.clear()
+        self._retry_after = job.retry_after
         if job.status_word and job.status_word not in self._unknown_words:
             self._unknown_words.add(job.status_word)
             self.remark = f"Unknown status {job.status_word!r} is taken for still running."
@@ -197,6 +203,7 @@ class JobWait:
     def _count(self, kind: str, outcome: Outcome, message: str, job: Job | None = None) -> JobEvent | None:
         count = self._in_a_row.get(kind, 0) + 1
         self._in_a_row = {kind: count}
+        self.in_doubt = True
         return self._end(outcome, message, job) if count >= _MOST_IN_A_ROW[kind] else None
 
     def _end(self, outcome: Outcome, message: str = "", job: Job | None = None) -> JobEvent:

@@ -10,6 +10,8 @@ from typing import Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_imagepipeline.contract.errors import InvalidParameters
+
 MARKER: Final = ".imagepipeline"
 """Empty object written once into a destination, so that a missing permission shows before anything is paid for."""
 
@@ -99,11 +101,11 @@ def checked_stem(stem: str) -> str:
     """
     Return a user's file stem if it is a harmless name.
 
-    :raises ValueError: when it could leave the folder or needs escaping somewhere.
+    :raises InvalidParameters: when it could leave the folder or needs escaping somewhere.
     """
     if not _NAME.fullmatch(stem) or any(part in {".", ".."} for part in stem.split("/")) or len(stem) > _LONGEST_KEY:
         msg = f"file_stem: {stem!r} may hold letters, digits, '.', '_', '=', '-', and '/' between parts"
-        raise ValueError(msg)
+        raise InvalidParameters(msg)
     return stem
 
 

@@ -1,0 +1,65 @@
+# Licensed under the Apache License, Version 2.0; see the file LICENSE.
+"""What a caller asks to have made, in words that no generation of the API owns.
+
+A generation's module turns its own wire fields into an :class:`EditOrder`; everything behind that line (jobs, worker,
+editing) knows orders only.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_FILTERED_WORDS = frozenset({"nsfw", "nude", "explicit"})
+_TOKEN_LIMIT = 75
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Split a prompt into its lower-case words, at most 75 of them.
+
+    The API's page allows 75 tokens. A real tokenizer needs the model's vocabulary, so a word counts as one token here
+    and what follows the 75th has no effect, instead of being refused.
+
+    :param text: the prompt.
+    :return: the words in their order.
+    """
+    return tuple(re.findall(r"\w+", text.lower())[:_TOKEN_LIMIT])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditOrder:
+    """One validated request for edited images.
+
+    :param model_id: the model's name; another name gives another picture.
+    :param init_image: link to the image to edit.
+    :param prompt: what the picture is to become.
+    :param seed: reproduces the images; the n-th sample uses ``seed + n``, counted from 0.
+    :param negative_prompt: what the picture is to avoid; shifts the colours a little.
+    :param num_inference_steps: 1 (coarse) to 100 (fine).
+    :param strength: 0 (the input, resized) to 1 (as far from the input as the style goes).
+    :param samples: number of images, 1 to 4.
+    :param guidance_scale: 1 (the input's colours) to 20 (the prompt's colours).
+    :param width: pixels, or None for the input's width.
+    :param height: pixels, or None for the input's height.
+    :param safety_checker: True makes images black whose prompt asks for explicit content.
+    :param refiner: True sharpens the result.
+    """
+
+    model_id: str
+    init_image: str
+    prompt: str
+    seed: int
+    negative_prompt: str = ""
+    num_inference_steps: int = 30
+    strength: float = 0.75
+    samples: int = 1
+    guidance_scale: float = 7.5
+    width: int | None = None
+    height: int | None = None
+    safety_checker: bool = False
+    refiner: bool = False
+
+    @property
+    def is_filtered(self) -> bool:
+        """Say whether the safety checker blacks out the images of this order."""
+        return self.safety_checker and not _FILTERED_WORDS.isdisjoint(words_of(self.prompt))

@@ -1,0 +1,218 @@
+"""
+Given what is recorded and what is wished: submit, take up a job again, or stop for a human? The rule about money.
+
+Per human decision (a new run, or the clear of a finished task) a request is accepted at most once. A record is written
+before the request leaves, so that a crash at any moment leaves a trace: ``submitting`` means "may have been taken".
+Automatic retries leave ``max_tries`` as it is, a human's clear raises it: so the two are told apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from airflow_imagepipeline.contract.job import JobHandle
+from airflow_imagepipeline.contract.text import cleaned
+
+
+class Phase(StrEnum):
+    """How far a submission has come."""
+
+    SUBMITTING = "submitting"
+    """The request is about to leave, or has left; no answer is recorded."""
+    SUBMITTED = "submitted"
+    """The job has an id."""
+    HANDED_OVER = "handed_over"
+    """The task has returned the job or its links."""
+    STORED = "stored"
+    """The images are in storage."""
+    FAILED = "failed"
+    LOST = "lost"
+    AMBIGUOUS = "ambiguous"
+    """A human has been told that the request may have been taken."""
+
+
+_MAY_BE_RUNNING: Final = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.AMBIGUOUS})
+_ENDED_BADLY: Final = frozenset({Phase.AMBIGUOUS, Phase.FAILED, Phase.LOST})
+
+
+@dataclass(frozen=True)
+class SubmissionRecord:
+    """
+    What is known of one submission: JSON values, without key, links or prompt.
+
+    :param fingerprint: of what the user asked for, hexadecimal.
+    :param fields: parameter name to a short digest of its value, to name what changed.
+    :param origin: scheme, host and port that it was sent to.
+    :param submitted_at: seconds since the epoch.
+    :param deadline: seconds since the epoch; None until the job has an id.
+    :param try_number: of the task instance.
+    :param max_tries: of the task instance; raised by a human's clear.
+    :param token: random; tells two workers apart that run the same try.
+    """
+
+    phase: Phase
+    fingerprint: str
+    origin: str
+    api: str
+    seed: int | None
+    submitted_at: float
+    try_number: int
+    max_tries: int
+    token: str
+    job_id: str | None = None
+    deadline: float | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return {"v": 1, **asdict(self), "phase": self.phase.value, "fields": dict(self.fields)}
+
+    @classmethod
+    def from_payload(cls, payload: object) -> Self:
+        """
+        Read a stored record.
+
+        :raises ValueError: when it is none.
+        """
+        if not isinstance(payload, Mapping) or payload.get("v") != 1:
+            msg = f"not a submission record: {cleaned(repr(payload), 80)}"
+            raise ValueError(msg)
+        known = {name: payload[name] for name in cls.__dataclass_fields__ if name in payload}
+        try:
+            return cls(**{**known, "phase": Phase(str(payload.get("phase")))})
+        except TypeError as exc:
+            msg = f"not a submission record: {cleaned(repr(payload), 80)}"
+            raise ValueError(msg) from exc
+
+    @property
+    def handle(self) -> JobHandle:
+        """
+        The job's handle.
+
+        :raises ValueError: when the record names no job.
+        """
+        return JobHandle.from_payload(
+            {"api": self.api, "job_id": self.job_id, "seed": self.seed, "submitted_at": self.submitted_at}
+        )
+
+
+@dataclass(frozen=True)
+class Wish:
+    """
+    What this try of the task asks for.
+
+    :param is_mapped: whether the task instance is one of a mapped task, whose index may stand for another item now.
+    :param resubmit: ``on_ambiguous_submit="resubmit"``.
+    :param retry_failed_jobs: whether an automatic retry may pay again after a failed job.
+    """
+
+    fingerprint: str
+    origin: str
+    max_tries: int
+    is_mapped: bool = False
+    resubmit: bool = False
+    retry_failed_jobs: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+class Action(StrEnum):
+    """What to do."""
+
+    SUBMIT = "submit"
+    TAKE_UP = "take up"
+    """Look at the recorded job and go on from there."""
+    SUBMIT_AGAIN = "submit again"
+    """As submit, though an earlier request may have been taken: the user chose to risk paying twice."""
+    ASK = "ask"
+    """It is not known whether the request was taken: a human must look."""
+    FAIL_AGAIN = "fail again"
+    """The task has failed for good already; its report was lost."""
+    OTHER_HOST = "other host"
+    """The recorded job lies on another host than the connection leads to now."""
+    CHANGED = "changed"
+    """The request is another one than the earlier try's, though no human asked for it."""
+
+
+def decide(record: SubmissionRecord | None, latest: SubmissionRecord | None, wish: Wish) -> Action:
+    """
+    Return what to do.
+
+    :param record: of this very request, or None.
+    :param latest: the newest record of the task instance, whatever was asked for, or None.
+    """
+    if record is None:
+        return _decide_unknown(latest, wish)
+    if record.origin != wish.origin and record.phase in _MAY_BE_RUNNING:
+        return Action.OTHER_HOST
+    if record.phase is Phase.SUBMITTING:
+        return Action.SUBMIT_AGAIN if wish.resubmit else Action.ASK
+    if record.phase is Phase.SUBMITTED:
+        return Action.TAKE_UP
+    if record.max_tries != wish.max_tries or (record.phase is Phase.FAILED and wish.retry_failed_jobs):
+        # A human cleared the finished task, or said beforehand that a failed job may be paid for again.
+        return Action.SUBMIT
+    return Action.FAIL_AGAIN if record.phase in _ENDED_BADLY else Action.TAKE_UP
+
+
+def _decide_unknown(latest: SubmissionRecord | None, wish: Wish) -> Action:
+    if latest is None or wish.is_mapped or latest.max_tries != wish.max_tries:
+        return Action.SUBMIT
+    if latest.phase is Phase.FAILED and wish.retry_failed_jobs:
+        return Action.SUBMIT
+    return Action.CHANGED
+
+
+def decide_without_records(try_number: int, wish: Wish, retries: int) -> Action:
+    """
+    Return what to do where Airflow has no task state store (before 3.3).
+
+    Only the first try of a human decision submits: what an earlier try did is not known.
+
+    :param retries: the task's ``retries``; Airflow counts the first try of a decision as ``max_tries - retries + 1``.
+    """
+    if try_number <= wish.max_tries - retries + 1:
+        return Action.SUBMIT
+    return Action.SUBMIT_AGAIN if wish.resubmit else Action.ASK
+
+
+def changed_fields(record: SubmissionRecord, wish: Wish) -> list[str]:
+    """Return the names of the parameters that differ between a record and a wish."""
+    return sorted(
+        name for name in record.fields.keys() | wish.fields.keys() if record.fields.get(name) != wish.fields.get(name)
+    )
+
+
+def why_not(action: Action, record: SubmissionRecord | None, wish: Wish) -> str:
+    """Return the sentence that tells a human why nothing was submitted, and what can be done now."""
+    if record is None or action is Action.ASK:
+        return uncertain_sentence("an earlier try ended without an answer", record)
+    job = f"job {record.job_id}" if record.job_id else "a job"
+    if action is Action.OTHER_HOST:
+        return (
+            f"An earlier try submitted {job} to {record.origin}, but the connection leads to {wish.origin} now, so "
+            "nothing was submitted. Restore the connection; only a new run submits to the other host."
+        )
+    if action is Action.CHANGED:
+        names = ", ".join(changed_fields(record, wish)) or "the request"
+        return (
+            f"An earlier try submitted {job}, but this one asks for another picture ({names} changed), so nothing was "
+            "submitted. A template that gives another value at every try is the usual cause. Clear the task to submit."
+        )
+    return (
+        f"An earlier try ended for good ({job}: {record.phase}), and its report was lost. To avoid paying twice, "
+        "nothing was submitted: clear the task to submit anew."
+    )
+
+
+def uncertain_sentence(reason: str, record: SubmissionRecord | None) -> str:
+    """Return the sentence for a request of which it is not known whether it was accepted."""
+    at = "" if record is None else time.strftime(" at about %Y-%m-%d %H:%M:%S UTC", time.gmtime(record.submitted_at))
+    return (
+        f"The submit request may or may not have been accepted ({reason}). To avoid paying twice it is not sent again. "
+        f"Look at the vendor's dashboard for a job started{at}. If there is one, set job_id to its id; "
+        "if not, clear this task: the next run submits again."
+    )

@@ -1,0 +1,90 @@
+"""Where submission records live: Airflow's task state store, one JSON value for each request of a task instance."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+from airflow_imagepipeline.compat import TaskStateStore, task_state_store
+from airflow_imagepipeline.contract.job import JobHandle
+from airflow_imagepipeline.policy.submission import Phase, SubmissionRecord
+
+log: Final = logging.getLogger(__name__)
+
+_PREFIX: Final = "imagepipeline:"
+_LATEST: Final = _PREFIX + "latest"
+_SHORTEST_RETENTION: Final = 7 * 86400.0
+
+
+class TaskStateRecords:
+    """
+    The records of one task instance.
+
+    :param store: Airflow's store; a value is committed when ``set`` returns, and survives retries and clears.
+    :param timeout: seconds a job may take; records live four times as long, a week at least.
+    """
+
+    def __init__(self, store: TaskStateStore, timeout: float) -> None:
+        self._store = store
+        self._retention = timedelta(seconds=max(_SHORTEST_RETENTION, 4 * timeout))
+
+    def get(self, fingerprint: str) -> SubmissionRecord | None:
+        """Return the record of a request, or None."""
+        return self._read(_key(fingerprint))
+
+    def latest(self) -> SubmissionRecord | None:
+        """Return the newest record of the task instance, or None."""
+        key = self._store.get(_LATEST)
+        return self._read(key) if isinstance(key, str) else None
+
+    def begin(self, record: SubmissionRecord) -> None:
+        """Write the record of a request that is about to leave, and remember it as the newest."""
+        self.put(record)
+        self._store.set(_LATEST, _key(record.fingerprint), retention=self._retention)
+
+    def put(self, record: SubmissionRecord) -> None:
+        """Write a record whole: it is one value, so a crash leaves the old one or the new one."""
+        self._store.set(_key(record.fingerprint), record.to_payload(), retention=self._retention)
+
+    def keep(self, record: SubmissionRecord) -> None:
+        """Write the record of a job that exists: a store that cannot be reached costs a warning, never the job."""
+        try:
+            self.put(record)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the job must not be lost with its record
+            where = f"Job {record.job_id} is {record.phase}"
+            log.warning("%s, but its record cannot be written (%s).", where, type(exc).__name__)
+
+    def remove(self, record: SubmissionRecord) -> None:
+        """Forget a request that was certainly not taken."""
+        self._store.delete(_key(record.fingerprint))
+
+    def _read(self, key: str) -> SubmissionRecord | None:
+        value = self._store.get(key)
+        return None if value is None else SubmissionRecord.from_payload(value)
+
+
+def records_of(context: Mapping[str, Any], timeout: float) -> TaskStateRecords | None:
+    """Return the records of a task instance, or None where Airflow has no store for them."""
+    store = task_state_store(context)
+    return None if store is None else TaskStateRecords(store, timeout)
+
+
+def mark(context: Mapping[str, Any], handle: JobHandle, phase: Phase, timeout: float) -> None:
+    """Record what became of a job; a store that cannot be reached costs a warning, never the result."""
+    records = records_of(context, timeout)
+    if records is None:
+        return
+    try:
+        record = records.latest()
+    except Exception as exc:  # noqa: BLE001 - as in keep
+        log.warning("The record of job %s cannot be read (%s).", handle.job_id, type(exc).__name__)
+        return
+    if record is not None and record.job_id == handle.job_id:
+        records.keep(replace(record, phase=phase))
+
+
+def _key(fingerprint: str) -> str:
+    return _PREFIX + fingerprint[:12]
