@@ -9,7 +9,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseOperator
 
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters

@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, AirflowSensorTimeout
-from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
+    conf,
+)
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.errors import ImagePipelineError

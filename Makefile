@@ -1,0 +1,71 @@
+# The commands of this project. Only Python 3.11 (or later) and make are needed; everything is installed into .venv.
+
+PYTHON ?= python3
+AIRFLOW_VERSIONS := 3.1.8 3.2.2
+BIN := .venv/bin
+CODE := airflow_imagepipeline demo dags tests bench docs/conf.py
+
+# Compiled files make every start of Airflow twice as fast.
+export PYTHONDONTWRITEBYTECODE :=
+# Nothing of the machine's own Airflow may be found or touched.
+unexport AIRFLOW_HOME AIRFLOW_CONFIG
+
+.PHONY: help demo test check format matrix $(AIRFLOW_VERSIONS:%=matrix-%) kill-test kill-test-short docs tables clean
+
+help:  ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | column -t -s '	'
+
+# $(1) the environment, $(2) the extra, $(3) the file of pinned versions
+define install
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --compile-bytecode --constraints $(3) --editable '.[$(2)]'
+endef
+
+.venv/.installed-demo: pyproject.toml constraints.txt
+	$(call install,.venv,demo,constraints.txt)
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml constraints.txt
+	$(call install,.venv,dev,constraints.txt)
+	@touch $@ .venv/.installed-demo
+
+demo: .venv/.installed-demo  ## Edit a real photo in a real Airflow against the emulator (PHOTO=path, UI=1)
+	$(BIN)/python -m demo.run $(if $(PHOTO),--photo '$(PHOTO)') $(if $(UI),--ui)
+
+test: .venv/.installed-dev  ## Run all tests but the long suites
+	$(BIN)/python -m pytest -m 'not kill' --cov --cov-report=term
+
+check: .venv/.installed-dev docs  ## Check format, lint, types and docs
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+
+format: .venv/.installed-dev  ## Format the code
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+docs: .venv/.installed-dev  ## Build the documentation, warnings are errors
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder html docs docs/_build/html
+
+tables: .venv/.installed-dev  ## Write the tables of the documentation that are made from the tests
+	$(BIN)/python -m tests.reliability.table > docs/reliability.md
+
+matrix: test $(AIRFLOW_VERSIONS:%=matrix-%)  ## Run the tests on every supported minor version of Airflow
+
+.venv-%/.installed: pyproject.toml constraints-%.txt
+	$(call install,.venv-$*,dev,constraints-$*.txt)
+	@touch $@
+
+$(AIRFLOW_VERSIONS:%=matrix-%): matrix-%: .venv-%/.installed
+	.venv-$*/bin/python -m pytest -m 'not kill'
+
+kill-test: .venv/.installed-dev  ## Kill a real Airflow at the worst moments, on PostgreSQL (15 minutes)
+	tests/kill/install_postgres.sh
+	$(BIN)/python -m pytest tests/kill -m kill
+
+kill-test-short: .venv/.installed-dev  ## Three of these scenarios on SQLite
+	KILL_SHORT=1 $(BIN)/python -m pytest tests/kill -m kill
+
+clean:  ## Remove what the targets made
+	rm -rf .venv .venv-* .demo demo-output docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

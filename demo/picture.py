@@ -1,0 +1,63 @@
+# Licensed under the Apache License, Version 2.0; see the file LICENSE.
+"""Set two pictures side by side, for a person to compare."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_HEIGHT = 480
+_MARGIN = 24
+_PAPER = "#ffffff"
+_INK = "#222222"
+_FAINT = "#707070"
+
+
+def before_after(before: Path, after: Path, prompt: str, target: Path) -> Path:
+    """Write one PNG with both pictures at the same height, captioned BEFORE and AFTER, the prompt below the latter.
+
+    :param before: the photo that was sent.
+    :param after: the image that came home.
+    :param prompt: what was asked for; wrapped to the width of its picture.
+    :param target: the file to write; replaced when it exists.
+    :return: ``target``.
+    """
+    pictures = [_at_height(before), _at_height(after)]
+    title, text = ImageFont.load_default(20), ImageFont.load_default(16)
+    per_line = max(20, round(pictures[1].width / text.getlength("n")))
+    captions = [("BEFORE", [before.name]), ("AFTER", textwrap.wrap(f"“{prompt}”", per_line, max_lines=4))]
+    lines = max(len(caption) for _, caption in captions)
+    width = sum(picture.width for picture in pictures) + 3 * _MARGIN
+    sheet = Image.new("RGB", (width, _HEIGHT + 3 * _MARGIN + 24 + 22 * lines), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    left = _MARGIN
+    for picture, (heading, caption) in zip(pictures, captions, strict=True):
+        sheet.paste(picture, (left, _MARGIN))
+        draw.text((left, _HEIGHT + 2 * _MARGIN - 8), heading, fill=_INK, font=title)
+        _write_lines(draw, (left, _HEIGHT + 2 * _MARGIN + 20), caption, text)
+        left += picture.width + _MARGIN
+    sheet.save(target)
+    return target
+
+
+def _at_height(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        width = round(picture.width * _HEIGHT / picture.height)
+        return picture.convert("RGB").resize((width, _HEIGHT), Image.Resampling.LANCZOS)
+
+
+def _write_lines(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    lines: Sequence[str],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    left, top = corner
+    for number, line in enumerate(lines):
+        draw.text((left, top + 22 * number), line, fill=_FAINT, font=font)
