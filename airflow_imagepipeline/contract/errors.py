@@ -47,12 +47,14 @@ class Refused(ImagePipelineError):
     :param message: the sentence for the reader.
     :param status: HTTP status of the answer.
     :param detail: the API's own words, cleaned, at most 300 characters; empty if it gave none.
+    :param code: the API's own code (``INPUT_INVALID``, say); empty if it gave none.
     """
 
-    def __init__(self, message: str, *, status: int, detail: str = "") -> None:
+    def __init__(self, message: str, *, status: int, detail: str = "", code: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.detail = detail
+        self.code = code
 
 
 class Busy(ImagePipelineError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -45,12 +45,14 @@ class JobResult:
     :param status: ``PENDING`` where the task did not wait.
     :param images: what was landed; None where nothing was to be.
     :param download_urls: the vendor's own links, of unknown lifetime; None where they were not wanted.
+    :param cost: what the vendor said of money, by its own names.
     """
 
     handle: JobHandle
     status: JobStatus
     images: Sequence[LandedImage] | None = None
     download_urls: Sequence[str] | None = field(default=None, repr=False)
+    cost: Mapping[str, float | bool] = field(default_factory=dict)
 
     def to_payload(self) -> dict[str, Any]:
         """
@@ -58,9 +60,12 @@ class JobResult:
 
         Keys: ``v`` (1), ``api``, ``job_id``, ``seed``, ``submitted_at`` (seconds since the epoch), ``status``, and then
         ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``, and ``blank`` where it
-        is true) or ``download_urls`` (a list of links), or neither.
+        is true) or ``download_urls`` (a list of links), or neither. Where the vendor says what a job cost, ``cost``
+        holds those of ``cost_usd``, ``credits_charged``, ``credits_amount``, ``balance_remaining_usd`` that it names.
         """
         payload = {**self.handle.to_payload(), "status": self.status.value}
+        if self.cost:
+            payload["cost"] = dict(self.cost)
         if self.images is not None:
             payload["images"] = [image.to_payload() for image in self.images]
         elif self.download_urls is not None:

@@ -1,77 +1,142 @@
 """
 Bring a job's images home: fetch, look at what came, write once, say where it is.
 
-Names are made here; of what is remote only the bytes are taken, and they are stored untouched.
+Names are made here; of what is remote only the bytes are taken, and they are stored untouched. Images are landed one
+after the other: should one fail, those before it stay, and the next try of the task takes them over.
 """
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from airflow_imagepipeline.contract.errors import DownloadFailed, ImagePipelineError, LinkExpired
 from airflow_imagepipeline.contract.result import JobResult, LandedImage
 from airflow_imagepipeline.exceptions import LandingFailed
-from airflow_imagepipeline.images.inspection import ImageFacts, NotAnImage, inspect_file
-from airflow_imagepipeline.storage.folder import Folder, StoredFile, stem_of
+from airflow_imagepipeline.landing.earlier import EarlierImages
+from airflow_imagepipeline.landing.look import look_at
+from airflow_imagepipeline.storage.folder import Folder, StorageFailed, StoredFile, stem_of
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.contract.job import Job
+    from airflow_imagepipeline.hooks.download import Download, Downloader
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
+    from airflow_imagepipeline.landing.look import Look
+
+_log: Final = logging.getLogger(__name__)
 
 
-def land_job(hook: ImagePipelineHook, job: Job, folder: Folder, stem: str | None, *, overwrite: bool) -> JobResult:
+def land_job(
+    hook: ImagePipelineHook,
+    job: Job,
+    folder: Folder,
+    stem: str | None,
+    *,
+    overwrite: bool,
+    downloader: Downloader | None = None,
+) -> JobResult:
     """
     Land all images of a finished job as ``{stem}-{i:02d}.{ext}``: all of them, or an error.
 
-    :param hook: looks at the job once more, should its links have expired.
+    Under the job's own id a whole file that is already there is this job's, so it is not fetched again; under a stem of
+    the user, or with ``overwrite``, everything is fetched.
+
+    :param hook: looks at the job once more for an image whose link has expired.
     :param stem: None means the job's id.
-    :raises LandingFailed: when an image could not be fetched whole; a retry may succeed.
+    :param downloader: fetches the links; None means one for the hook's connection.
+    :raises LandingFailed: when an image could not be fetched whole or stored; a retry may succeed.
     :raises AlreadyThere: when another file has the name and ``overwrite`` is false.
     """
+    landing = _Landing(hook, job, folder, downloader or _downloader(hook))
+    is_resumable = stem is None and job.handle.job_id is not None and not overwrite
     name = stem or stem_of(job.handle.job_id or f"seed-{job.handle.seed}")
     try:
-        with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
-            images = [
-                _stored(image, facts, folder, f"{name}-{i:02d}", overwrite=overwrite)
-                for i, (image, facts) in enumerate(_fetched_with_fresh_links(hook, job, Path(scratch)))
-            ]
-    except ImagePipelineError as error:
-        msg = f"Job {job.handle.job_id} is done, but was not landed in {folder.uri}: {error}"
-        raise LandingFailed(msg) from error
-    return JobResult(job.handle, job.status, images=images)
+        images = landing.images(name, EarlierImages(folder, name) if is_resumable else None, overwrite=overwrite)
+    except (ImagePipelineError, StorageFailed, OSError) as error:
+        raise _failure(job, folder, landing.done, error) from error
+    _warn_of_blank(images)
+    return JobResult(job.handle, job.status, images=images, cost=job.cost)
 
 
-def _fetched_with_fresh_links(hook: ImagePipelineHook, job: Job, scratch: Path) -> list[tuple[StoredFile, ImageFacts]]:
-    allow_loopback = hook.access.is_loopback
-    try:
-        return _fetched(job.download_urls, scratch, allow_loopback=allow_loopback)
-    except LinkExpired:
-        if job.handle.job_id is None:
-            raise
-        ended = hook.last_look(job.handle)
-        return _fetched(ended.job.download_urls if ended.job else (), scratch, allow_loopback=allow_loopback)
-
-
-def _fetched(links: Sequence[str], scratch: Path, *, allow_loopback: bool) -> list[tuple[StoredFile, ImageFacts]]:
+def _downloader(hook: ImagePipelineHook) -> Downloader:
     # aiohttp is loaded only where something is downloaded.
-    from airflow_imagepipeline.hooks.download import fetch
+    from airflow_imagepipeline.hooks.download import Downloader
 
-    images = []
-    for download in fetch(links, scratch, allow_loopback=allow_loopback):
+    return Downloader(allow_loopback=hook.access.is_loopback)
+
+
+def _failure(job: Job, folder: Folder, done: int, error: Exception) -> LandingFailed:
+    reason = str(error)
+    if isinstance(error, OSError):
+        reason = f"this machine's temporary folder cannot be written ({error.strerror or type(error).__name__})."
+    count = len(job.download_urls)
+    what = f"image {done + 1} of {count} was" if count else "its images were"
+    return LandingFailed(
+        f"Job {job.handle.job_id} is done, but {what} not landed in {folder.uri}: {reason} "
+        "A retry of the task goes on from here and pays nothing."
+    )
+
+
+def _warn_of_blank(images: list[LandedImage]) -> None:
+    for image in images:
+        if image.blank:
+            _log.warning("%s looks blank: the vendor's safety filter returns black images.", image.uri)
+
+
+class _Landing:
+    """What the images of one job are landed with: links may be renewed on the way."""
+
+    def __init__(self, hook: ImagePipelineHook, job: Job, folder: Folder, downloader: Downloader) -> None:
+        self._hook = hook
+        self._handle = job.handle
+        self._links = job.download_urls
+        self._folder = folder
+        self._downloader = downloader
+        self.done = 0
+        """How many images are landed."""
+
+    def images(self, stem: str, earlier: EarlierImages | None, *, overwrite: bool) -> list[LandedImage]:
+        """Land one image after the other, without those that an earlier try has landed."""
+        if not self._links:
+            msg = "the API reports it done without naming any image."
+            raise DownloadFailed(msg)
+        images = []
+        # Private to this user, and removed in every case.
+        with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
+            for index in range(len(self._links)):
+                found = earlier.image(index, Path(scratch)) if earlier else None
+                images.append(found or self._image(index, f"{stem}-{index:02d}", Path(scratch), overwrite=overwrite))
+                self.done += 1
+        return images
+
+    def _image(self, index: int, name: str, scratch: Path, *, overwrite: bool) -> LandedImage:
+        download = self._fetched(index, scratch / f"result-{index:02d}")
+        facts, blank = download.found.facts, download.found.blank
+        full_name = f"{name}.{facts.extension}"
+        file = StoredFile(download.path, facts.content_type, download.sha256, download.found.to_notes())
+        self._folder.put(full_name, file, overwrite=overwrite)
+        download.path.unlink()
+        uri = self._folder.uri_of(full_name)
+        return LandedImage(uri, download.sha256, download.size, facts.format, facts.width, facts.height, blank)
+
+    def _fetched(self, index: int, path: Path) -> Download[Look]:
         try:
-            facts = inspect_file(download.path)
-        except NotAnImage as exc:
-            msg = f"A result is not a whole image: {exc}."
-            raise DownloadFailed(msg) from exc
-        images.append((StoredFile(download.path, facts.content_type, download.sha256), facts))
-    return images
+            return self._downloader.fetch(self._links[index], path, look_at)
+        except LinkExpired:
+            if self._handle.job_id is None:
+                raise
+            self._renew_links()
+        return self._downloader.fetch(self._links[index], path, look_at)
 
-
-def _stored(file: StoredFile, facts: ImageFacts, folder: Folder, name: str, *, overwrite: bool) -> LandedImage:
-    full_name = f"{name}.{facts.extension}"
-    size = file.path.stat().st_size
-    folder.put(full_name, file, overwrite=overwrite)
-    return LandedImage(folder.uri_of(full_name), file.sha256, size, facts.format, facts.width, facts.height)
+    def _renew_links(self) -> None:
+        ended = self._hook.last_look(self._handle)
+        fresh = ended.job.download_urls if ended.job else ()
+        if len(fresh) != len(self._links):
+            msg = (
+                f"the link has expired, and a fresh look at the job ({ended.outcome.value}) gave {len(fresh)} links "
+                f"instead of {len(self._links)}."
+            )
+            raise DownloadFailed(msg)
+        self._links = fresh

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_imagepipeline.contract.errors import InvalidParameters
 
@@ -16,7 +17,11 @@ MARKER: Final = ".imagepipeline"
 """Empty object written once into a destination, so that a missing permission shows before anything is paid for."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._=\-]+(/[A-Za-z0-9._=\-]+)*", re.ASCII)
-_LONGEST_KEY: Final = 900
+# S3 ends at 1024 bytes for a key, a disk at 255 for each part of a path; the sum of these stays below 900 and 255,
+# whatever the two ends of a name ("-00.webp", and what an unfinished file is called) add.
+_LONGEST_FOLDER: Final = 640
+_LONGEST_STEM: Final = 240
+_LONGEST_PART: Final = 200
 
 
 class DestinationUnusable(AirflowFailException):
@@ -27,6 +32,10 @@ class AlreadyThere(AirflowFailException):
     """A file of this name exists with other bytes, and overwriting was not asked for."""
 
 
+class StorageFailed(AirflowException):
+    """The storage did not do what it was asked; it may later."""
+
+
 @dataclass(frozen=True)
 class StoredFile:
     """
@@ -34,11 +43,13 @@ class StoredFile:
 
     :param path: where its bytes lie on this machine.
     :param sha256: hexadecimal digest of the bytes.
+    :param notes: what is kept beside it where the storage can; ``sha256`` always is.
     """
 
     path: Path
     content_type: str
     sha256: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Folder(ABC):
@@ -61,11 +72,33 @@ class Folder(ABC):
         Make sure that the folder can be written, by writing the marker once.
 
         :raises DestinationUnusable: when it cannot.
+        :raises StorageFailed: when that is not known, as the storage does not answer well.
         """
 
     @abstractmethod
     def names(self, stem: str) -> list[str]:
-        """Return the names of the files in the folder that begin with ``stem`` and a hyphen."""
+        """
+        Return the names of the files in the folder that begin with ``stem`` and a hyphen.
+
+        :raises StorageFailed: when they cannot be listed.
+        """
+
+    @abstractmethod
+    def notes(self, name: str) -> Mapping[str, str]:
+        """
+        Return what was kept beside a file when it was written, and its size as ``bytes``.
+
+        :return: nothing where the storage keeps no notes.
+        :raises StorageFailed: when there is no such file.
+        """
+
+    @abstractmethod
+    def read(self, name: str, target: Path) -> None:
+        """
+        Copy a file to this machine.
+
+        :raises StorageFailed: when it cannot be read.
+        """
 
     @abstractmethod
     def put(self, name: str, file: StoredFile, *, overwrite: bool) -> None:
@@ -73,20 +106,32 @@ class Folder(ABC):
         Write a file whole or not at all; a file with the same bytes counts as written.
 
         :raises AlreadyThere: when another file has the name and ``overwrite`` is false.
+        :raises StorageFailed: when it could not be written; nothing that looks like it is left behind.
         """
+
+    def already_there(self, name: str) -> AlreadyThere:
+        """Return the error for a name that another file has."""
+        return AlreadyThere(f"{self.uri_of(name)} exists with other bytes: give another file_stem, or overwrite=True.")
 
 
 def open_folder(uri: str, aws_conn_id: str | None) -> Folder:
     """
     Return the folder of an address.
 
-    :param uri: ``s3://bucket/prefix``, ``file:///...`` or what Airflow's ``ObjectStoragePath`` knows.
+    :param uri: ``s3://bucket/prefix``, ``file:///...`` or what Airflow's ``ObjectStoragePath`` knows; at most 640
+        bytes behind the scheme.
     :param aws_conn_id: connection for ``s3://``.
     :raises DestinationUnusable: when the address makes no sense.
     """
     scheme, separator, rest = uri.strip().partition("://")
     if not separator or not rest.strip("/") or any(part in {".", ".."} for part in rest.split("/")):
         msg = f"destination {uri!r} is no folder: give s3://bucket/prefix, file:///path or the like."
+        raise DestinationUnusable(msg)
+    if not rest.isprintable() or "\\" in rest or "://" in rest or len(rest.encode()) > _LONGEST_FOLDER:
+        msg = (
+            f"destination {uri[:120]!r} holds a control character, a backslash or a second '://', or has more than "
+            f"{_LONGEST_FOLDER} bytes: give a plain folder."
+        )
         raise DestinationUnusable(msg)
     if scheme == "s3":
         from airflow_imagepipeline.storage.s3 import S3Folder
@@ -103,12 +148,19 @@ def checked_stem(stem: str) -> str:
 
     :raises InvalidParameters: when it could leave the folder or needs escaping somewhere.
     """
-    if not _NAME.fullmatch(stem) or any(part in {".", ".."} for part in stem.split("/")) or len(stem) > _LONGEST_KEY:
-        msg = f"file_stem: {stem!r} may hold letters, digits, '.', '_', '=', '-', and '/' between parts"
+    parts = stem.split("/")
+    if not _NAME.fullmatch(stem) or any(part in {".", ".."} or len(part) > _LONGEST_PART for part in parts):
+        msg = (
+            f"file_stem: {stem[:120]!r} may hold letters, digits, '.', '_', '=', '-', and '/' between parts "
+            f"of at most {_LONGEST_PART} characters"
+        )
+        raise InvalidParameters(msg)
+    if len(stem) > _LONGEST_STEM:
+        msg = f"file_stem: {stem[:120]!r} has more than {_LONGEST_STEM} characters"
         raise InvalidParameters(msg)
     return stem
 
 
 def stem_of(job_id: str) -> str:
-    """Return the file stem that stands for a job's id."""
-    return re.sub(r"[^A-Za-z0-9._=\-]", "_", job_id)
+    """Return the file stem that stands for a job's id: no two ids have the same."""
+    return re.sub(r"[^A-Za-z0-9._\-]", lambda found: f"={ord(found[0]):02X}", job_id)

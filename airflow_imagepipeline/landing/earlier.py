@@ -1,0 +1,78 @@
+"""
+Images that an earlier try of the task has landed under the job's own id, so that they need not be fetched again.
+
+Never needed: what cannot be found, read or understood is fetched as if it were not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from airflow_imagepipeline.contract.result import LandedImage
+from airflow_imagepipeline.images.inspection import FORMAT_OF_EXTENSION, NotAnImage, inspect_file, is_blank
+from airflow_imagepipeline.storage.folder import Folder, StorageFailed
+
+_log: Final = logging.getLogger(__name__)
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+_NUMBER: Final = re.compile("[0-9]{1,9}")
+
+
+class EarlierImages:
+    """
+    What lies in a folder under the stem of a job.
+
+    :param stem: the job's own; with another one, files of that name may be anybody's.
+    """
+
+    def __init__(self, folder: Folder, stem: str) -> None:
+        self._folder = folder
+        self._stem = stem
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        try:
+            return frozenset(self._folder.names(self._stem))
+        except StorageFailed as error:
+            _log.info("%s So everything is fetched.", error)
+            return frozenset()
+
+    def image(self, index: int, scratch: Path) -> LandedImage | None:
+        """
+        Return the image of a sample if it is there, whole and of known bytes.
+
+        :param scratch: a folder for a copy, where the storage keeps no notes.
+        """
+        possible = [f"{self._stem}-{index:02d}.{extension}" for extension in FORMAT_OF_EXTENSION]
+        name = next((name for name in possible if name in self._names), None)
+        if name is None:
+            return None
+        try:
+            image = self._noted(name) or self._read(name, scratch / f"earlier-{index:02d}")
+        except (StorageFailed, NotAnImage) as error:
+            _log.warning("%s is not taken over: %s", self._folder.uri_of(name), error)
+            return None
+        _log.info("%s is there already: not fetched again.", image.uri)
+        return image
+
+    def _noted(self, name: str) -> LandedImage | None:
+        notes = self._folder.notes(name)
+        sha256 = notes.get("sha256", "")
+        numbers = [notes.get(key, "") for key in ("bytes", "width", "height")]
+        if not _SHA256.fullmatch(sha256) or not all(map(_NUMBER.fullmatch, numbers)):
+            return None
+        size, width, height = map(int, numbers)
+        known = FORMAT_OF_EXTENSION[name.rpartition(".")[2]]
+        return LandedImage(self._folder.uri_of(name), sha256, size, known, width, height, notes.get("blank") == "true")
+
+    def _read(self, name: str, copy: Path) -> LandedImage:
+        self._folder.read(name, copy)
+        facts, blank, size = inspect_file(copy), is_blank(copy), copy.stat().st_size
+        with copy.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        copy.unlink()
+        return LandedImage(self._folder.uri_of(name), sha256, size, facts.format, facts.width, facts.height, blank)
