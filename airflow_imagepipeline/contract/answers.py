@@ -35,6 +35,7 @@ _DEEPEST: Final = 64
 _NOT_TAKEN: Final = frozenset({408, 421, 425})
 _NOT_IMPLEMENTED: Final = 501
 _TOO_MANY: Final = 429
+_TOO_MANY_CODES: Final = frozenset({"RATE_LIMIT_EXCEEDED", "CONCURRENT_JOBS_EXCEEDED"})
 _UNAVAILABLE: Final = 503
 
 _ADVICE: Final[Mapping[int, str]] = {
@@ -143,21 +144,27 @@ def _malformed(response: ApiResponse, what: str) -> NoReturn:
 def refusal(response: ApiResponse) -> ImagePipelineError:
     """Return the error that an answer outside of 200-299 stands for; the caller raises it."""
     status = response.status
-    detail = remote_message(response)
+    code, detail = remote_code(response), remote_message(response)
     said = f"{response.source} answered {status}" + (f": {detail}." if detail else ".")
     wait = retry_after(response)
-    if status < 400:  # noqa: PLR2004 - everything below that is no success is a redirect or a protocol switch
+    if status < 200:  # noqa: PLR2004 - an interim answer (103 Early Hints, say) in the place of the one that counts
+        return Uncertain(said)
+    if status < 400:  # noqa: PLR2004 - everything below that is no success is a redirect
         to = cleaned(response.headers.get("location", "nowhere"), 120)
         return Misconfigured(
             f"{said} It leads to {to}: that was not followed, so that the key stays here. Check the connection's host."
         )
-    if status == _TOO_MANY or (status == _UNAVAILABLE and wait is not None):
+    is_busy = status == _TOO_MANY or (status < 500 and code in _TOO_MANY_CODES)  # noqa: PLR2004 - client errors
+    if is_busy or (status == _UNAVAILABLE and wait is not None):
         return Busy(f"{said} The API is busy.", retry_after=wait)
     if status in _NOT_TAKEN:
         return NotSent(f"{said} The request was not taken.")
     if status < 500 or status == _NOT_IMPLEMENTED:  # noqa: PLR2004 - the class of client errors
         return Refused(
-            f"{said} {_ADVICE.get(status, 'The API will not take this request.')}", status=status, detail=detail
+            f"{said} {_ADVICE.get(status, 'The API will not take this request.')}",
+            status=status,
+            detail=detail,
+            code=code,
         )
     return Uncertain(said)
 
@@ -171,10 +178,25 @@ def remote_message(response: ApiResponse) -> str:
     return reason_in(value)
 
 
+def remote_code(response: ApiResponse) -> str:
+    """Return the API's own code for what it refuses; empty when it gives none."""
+    try:
+        return code_in(json_object(response))
+    except Malformed:
+        return ""
+
+
+def code_in(value: Mapping[str, Any]) -> str:
+    """Return the code that an answer's object gives for its reason; empty when it gives none."""
+    code = next((value[name] for name in ("failure_reason_code", "error_code") if value.get(name)), "")
+    return cleaned(code, 60) if isinstance(code, str) else ""
+
+
 def reason_in(value: Mapping[str, Any]) -> str:
     """Return the reason that an answer's object gives, cleaned; empty when it gives none."""
-    # ``"error": true`` only announces the reason.
-    reasons = (value.get(name) for name in ("error", "message", "detail"))
+    # ``"error": true`` only announces the reason; beside a code, ``error`` is a title and ``message`` the sentence.
+    names = ("message", "error", "detail") if value.get("error_code") else ("error", "message", "detail")
+    reasons = (value.get(name) for name in names)
     reason = next((reason for reason in reasons if reason and reason is not True), "")
     if isinstance(reason, list):
         return cleaned("; ".join(_validation_note(item) for item in reason[:20]))

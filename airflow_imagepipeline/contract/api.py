@@ -37,6 +37,7 @@ class Api:
     :param id_fields: fields that may hold a job's id, the first one present counts.
     :param links_field: field that holds the result's link or links.
     :param statuses: the vendor's status words, upper case, and what they mean here.
+    :param lasting_codes: codes of failures that the same request will meet again; an answer's own word comes first.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Api:
     id_fields: tuple[str, ...]
     links_field: str
     statuses: Mapping[str, JobStatus]
+    lasting_codes: frozenset[str] = frozenset()
 
     @property
     def submit_path(self) -> str:
@@ -89,7 +91,24 @@ SDXL_IMAGE_TO_IMAGE: Final = Api(
     },
 )
 
-APIS: Final[Mapping[str, Api]] = {api.name: api for api in (SDXL_IMAGE_TO_IMAGE,)}
+# The current generation. `cancelled` ends a job although no way to cancel is documented.
+EDIT_IMAGE: Final = Api(
+    name="edit/image/v1",
+    key_header="X-API-Key",
+    id_fields=("job_id", "id"),
+    links_field="result_url",
+    statuses={
+        "QUEUED": JobStatus.PENDING,
+        "PENDING": JobStatus.PENDING,
+        "PROCESSING": JobStatus.PENDING,
+        "COMPLETED": JobStatus.SUCCESS,
+        "FAILED": JobStatus.FAILURE,
+        "CANCELLED": JobStatus.FAILURE,
+    },
+    lasting_codes=frozenset({"INSUFFICIENT_CREDITS", "CREDIT_CHARGE_FAILED", "INPUT_INVALID"}),
+)
+
+APIS: Final[Mapping[str, Api]] = {api.name: api for api in (SDXL_IMAGE_TO_IMAGE, EDIT_IMAGE)}
 
 
 def api_named(name: object) -> Api:

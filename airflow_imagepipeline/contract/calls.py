@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from airflow_imagepipeline.contract.answers import ApiResponse, json_object, reason_in, refusal, retry_after
-from airflow_imagepipeline.contract.api import Api, JobStatus, checked_job_id
+from airflow_imagepipeline.contract.answers import (
+    ApiResponse,
+    code_in,
+    json_object,
+    reason_in,
+    refusal,
+    retry_after,
+)
+from airflow_imagepipeline.contract.api import EDIT_IMAGE, Api, JobStatus, checked_job_id
 from airflow_imagepipeline.contract.errors import Malformed, WrongAnswer
 from airflow_imagepipeline.contract.job import Job, JobHandle
 from airflow_imagepipeline.contract.text import cleaned
 
 T = TypeVar("T")
+
+_COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd")
+_BOUNDARY: Final = "airflow-provider-imagepipeline-7c1f3b9e"
+_ACCOUNT_PATH: Final = "/v1/user/me"
+_UPLOAD_PATH: Final = "/upload/image/v1"
 
 MOST_LINKS: Final = 16
 """Links in one answer beyond which it is not believed: the API makes at most four images a job."""
@@ -31,6 +43,8 @@ class RequestKind(StrEnum):
     """Starts a job that is paid for: sent twice, paid twice."""
     LOOK = "look"
     """Changes nothing: may be sent again at any time."""
+    UPLOAD = "upload"
+    """Makes a copy of an input that is not paid for: may be sent again."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class ApiRequest:
     An HTTP request as values; the key is added by the hook, under ``key_header``.
 
     :param path: absolute path, to be put behind the connection's origin as it is.
-    :param body: JSON, or None.
+    :param body: what is sent, or None.
     """
 
     kind: RequestKind
@@ -47,6 +61,7 @@ class ApiRequest:
     path: str
     key_header: str
     body: bytes | None = field(default=None, repr=False)
+    content_type: str = "application/json"
 
 
 @dataclass(frozen=True)
@@ -124,6 +139,42 @@ def get_job(handle: JobHandle) -> Call[Job]:
     return Call(request, parse)
 
 
+def upload_image(content: bytes, content_type: str, extension: str) -> Call[str]:
+    """
+    Give the vendor a copy of an image, and get a link to it. Nothing is paid for it.
+
+    :param content: at most 20 MB of PNG, JPEG, WebP or GIF.
+    :param content_type: the image's own; the vendor refuses ``application/octet-stream``.
+    """
+    head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="image.{extension}"\r\n'
+    body = f"{head}Content-Type: {content_type}\r\n\r\n".encode() + content + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    form = f"multipart/form-data; boundary={_BOUNDARY}"
+    request = ApiRequest(RequestKind.UPLOAD, "POST", _UPLOAD_PATH, EDIT_IMAGE.key_header, body, form)
+
+    def parse(response: ApiResponse) -> str:
+        link = _accepted(response).get("url")
+        if not isinstance(link, str) or not link:
+            msg = f"{response.source} answered {response.status} without a link to the uploaded image"
+            raise Malformed(msg)
+        return link
+
+    return Call(request, parse)
+
+
+def get_account() -> Call[None]:
+    """
+    Ask for the account, to see whether the key is accepted.
+
+    The answer holds the key in clear: it is not read, and what it says of a refusal is not repeated.
+    """
+
+    def parse(response: ApiResponse) -> None:
+        if not response.is_success:
+            raise refusal(replace(response, body=b""))
+
+    return Call(ApiRequest(RequestKind.LOOK, "GET", _ACCOUNT_PATH, EDIT_IMAGE.key_header), parse)
+
+
 def _accepted(response: ApiResponse) -> dict[str, Any]:
     if not response.is_success:
         raise refusal(response)
@@ -155,10 +206,20 @@ def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse) -> 
         handle,
         status,
         download_urls=_links(value.get(handle.api.links_field), response) if status is JobStatus.SUCCESS else (),
-        error=reason_in(value) if status is JobStatus.FAILURE else "",
+        **(_failure(handle.api, value) if status is JobStatus.FAILURE else {}),
+        cost={name: value[name] for name in _COST_FIELDS if isinstance(value.get(name), int | float)},
         status_word=cleaned(word, 40) if known is None else "",
         retry_after=retry_after(response) or 0.0,
     )
+
+
+def _failure(api: Api, value: Mapping[str, Any]) -> dict[str, Any]:
+    code = code_in(value)
+    said = value.get("retryable")
+    retryable = said if isinstance(said, bool) else (code not in api.lasting_codes if code else None)
+    word = str(value["status"]).strip().lower()
+    reason = reason_in(value) or code or (word if word == "cancelled" else "")
+    return {"error": reason, "reason_code": code, "retryable": retryable}
 
 
 def _links(value: object, response: ApiResponse) -> tuple[str, ...]:

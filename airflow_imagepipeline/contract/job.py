@@ -38,11 +38,12 @@ class JobHandle:
         }
 
     @classmethod
-    def from_payload(cls, payload: object) -> Self:
+    def from_payload(cls, payload: object, api: str = SDXL_IMAGE_TO_IMAGE.name) -> Self:
         """
         Read a handle from a job id or from anything that names one: a handle's payload or an operator's result.
 
-        :param payload: an id (then the SDXL image-to-image API is meant), or a mapping with ``job_id`` and ``api``.
+        :param payload: an id, or a mapping with ``job_id`` and ``api``.
+        :param api: the API that is meant where the payload does not name one.
         :raises ValueError: when it names no job.
         """
         named = payload if isinstance(payload, Mapping) else {"job_id": payload}
@@ -52,7 +53,7 @@ class JobHandle:
             raise ValueError(msg)
         try:
             return cls(
-                api_named(named.get("api", SDXL_IMAGE_TO_IMAGE.name)),
+                api_named(named.get("api", api)),
                 checked_job_id(job_id),
                 float(submitted_at) if _is_number(submitted_at) else None,
                 int(seed) if _is_number(seed) else None,
@@ -74,6 +75,9 @@ class Job:
     :param download_urls: links to the images, one per sample, in order; kept out of ``repr``.
     :param error: the vendor's reason for a failure, cleaned; empty when none was given.
     :param status_word: the vendor's own word where it is not one that is known; else empty.
+    :param reason_code: the vendor's code for a failure; empty when none was given.
+    :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
+    :param cost: what the answer says of money, by the vendor's names (``cost_usd``, ``credits_amount``, ...).
     :param retry_after: seconds in which the API asked not to be looked at again; 0 when it did not ask.
     """
 
@@ -82,4 +86,7 @@ class Job:
     download_urls: tuple[str, ...] = field(default=(), repr=False)
     error: str = ""
     status_word: str = ""
+    reason_code: str = ""
+    retryable: bool | None = None
+    cost: Mapping[str, float | bool] = field(default_factory=dict)
     retry_after: float = 0.0

@@ -12,7 +12,12 @@ from airflow_imagepipeline.contract.text import cleaned
 
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\\]|[^\x21-\x7e]")
 _LONGEST_LINK: Final = 4096
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
 _S3_OBJECT: Final = re.compile(r"s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]/.+", re.DOTALL)
+
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+# Public by the book, and yet they lead to any other address: NAT64 and 6to4.
+_RELAYS: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "192.88.99.0/24", "2002::/16")))
 
 
 def is_loopback(host: str | None) -> bool:
@@ -29,8 +34,11 @@ def _is_private(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        return host.lower().rstrip(".").endswith((".internal", ".local", ".localhost"))
-    return not address.is_global or address.is_multicast
+        name = host.lower().rstrip(".")
+        # No name ends in a number: resolvers read 127.1, 0x7f000001 and 2130706433 as addresses.
+        is_number = _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
+        return is_number or name.endswith((".internal", ".local", ".localhost"))
+    return not address.is_global or address.is_multicast or any(address in network for network in _RELAYS)
 
 
 def input_image(name: str, value: str) -> str:
@@ -70,3 +78,28 @@ def input_image(name: str, value: str) -> str:
         msg = f"{name}: {shown!r} must be an https link that the vendor's servers can open."
         raise InvalidParameters(msg)
     return value
+
+
+def input_object(name: str, value: str) -> str:
+    """
+    Return an input image's address if the vendor can be given it, or if it is a file that can be uploaded.
+
+    :param value: as :func:`input_image`, or an absolute path, or an address of Airflow's object storage. Whether it is
+        uploaded is the operator's question.
+    :raises InvalidParameters: for everything else.
+    """
+    if is_file(value):
+        return value
+    return input_image(name, value)
+
+
+def is_file(address: str) -> bool:
+    """Tell whether an address names a file that only an upload can bring to the vendor: a path, ``gs://`` and so on."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address.startswith("/") and len(address) > 1
+    return (
+        _SCHEME.fullmatch(scheme) is not None
+        and scheme.lower() not in {"http", "https", "s3"}
+        and bool(rest.strip("/"))
+    )

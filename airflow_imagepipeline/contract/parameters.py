@@ -1,48 +1,25 @@
-"""
-The parameters of one image-to-image job: checked before any request, and named by a fingerprint.
-
-Values may come from Airflow templates, so numbers and booleans are also read from text. What was not set is not sent.
-"""
+"""The parameters of each endpoint, as the vendor's pages list them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import random
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
+import re
+from typing import Annotated, ClassVar, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, Api
-from airflow_imagepipeline.contract.errors import InvalidParameters
-from airflow_imagepipeline.contract.links import input_image
-from airflow_imagepipeline.contract.text import cleaned, without_signature
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
+from airflow_imagepipeline.contract.api import EDIT_IMAGE, SDXL_IMAGE_TO_IMAGE, Api
+from airflow_imagepipeline.contract.job_parameters import JobParameters, Number
+from airflow_imagepipeline.contract.links import input_image, input_object
 
 ADVISED_PIXELS: Final = 768
 ADVISED_TOKENS: Final = 75
 _TOKENS_PER_WORD: Final = 4 / 3
+_COLOUR: Final = re.compile(r"#?[0-9A-Fa-f]{6}")
 
 
-def _number(value: object) -> object:
-    # True is an int to Python, and pydantic would take it for 1.
-    if isinstance(value, bool):
-        msg = "a boolean is not a number"
-        raise ValueError(msg)  # noqa: TRY004 - pydantic reports ValueError, not TypeError
-    return value
-
-
-Number = BeforeValidator(_number)
-
-
-class ImageToImageParameters(BaseModel):
+class ImageToImageParameters(JobParameters):
     """
     Every field of the vendor's page for SDXL image-to-image (``POST /sdxl/image2image/v1``).
-
-    Optional fields that are None, empty or the text ``None`` (an unset template) are not sent; 0 and False are values.
 
     :param init_image: https link to the image to edit, or ``s3://bucket/key``.
     :param prompt: what to make of it; about 75 tokens count.
@@ -59,10 +36,9 @@ class ImageToImageParameters(BaseModel):
     :param extra_parameters: fields that the page does not list (``scheduler``, ``lora_models``, ...), sent as they are.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
-
     api: ClassVar[Api] = SDXL_IMAGE_TO_IMAGE
     link_fields: ClassVar[tuple[str, ...]] = ("init_image",)
+    required: ClassVar[tuple[str, ...]] = ("init_image", "prompt")
 
     init_image: str = Field(repr=False)
     prompt: str = Field(repr=False, description="a text")
@@ -78,52 +54,13 @@ class ImageToImageParameters(BaseModel):
     )
     width: Annotated[int, Number] | None = Field(default=None, ge=1, description="a whole number of pixels from 1")
     height: Annotated[int, Number] | None = Field(default=None, ge=1, description="a whole number of pixels from 1")
-    seed: Annotated[int, Number] | None = Field(default=None, description="a whole number")
     safety_checker: bool | None = Field(default=None, description="a boolean")
     refiner: bool | None = Field(default=None, description="a boolean")
-    extra_parameters: dict[str, Any] = Field(default_factory=dict, repr=False)
-
-    @classmethod
-    def checked(cls, arguments: Mapping[str, Any]) -> Self:
-        """
-        Return the parameters that a user's arguments stand for.
-
-        :param arguments: field names to values, perhaps rendered from templates.
-        :raises InvalidParameters: naming each wrong field, its value and the range.
-        """
-        given = {name: value for name, value in arguments.items() if not is_unset(value)}
-        missing = [name for name in ("init_image", "prompt") if name not in given]
-        if missing:
-            msg = f"{' and '.join(missing)} must be given"
-            raise InvalidParameters(msg)
-        try:
-            return cls.model_validate(given)
-        except ValidationError as exc:
-            problems = (
-                _problem(cls.model_fields, str(error["loc"][0]), error["msg"], given)
-                for error in exc.errors(include_input=False)
-            )
-            raise InvalidParameters("; ".join(dict.fromkeys(problems))) from None
 
     @field_validator("init_image")
     @classmethod
     def _link(cls, value: str) -> str:
         return input_image("init_image", value)
-
-    @field_validator("extra_parameters")
-    @classmethod
-    def _only_unlisted(cls, value: dict[str, Any]) -> dict[str, Any]:
-        listed = sorted(value.keys() & cls.model_fields.keys())
-        if listed:
-            msg = f"{', '.join(listed)} must be given as an argument of its own"
-            raise ValueError(msg)
-        try:
-            # A copy as JSON reads it back: numbers as keys become text, and later changes of the user's stay out.
-            copy: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
-        except (TypeError, ValueError, RecursionError):
-            msg = "must hold JSON values only"
-            raise ValueError(msg) from None
-        return copy
 
     def advice(self) -> list[str]:
         """Return one sentence for each value that is allowed but advised against."""
@@ -140,66 +77,95 @@ class ImageToImageParameters(BaseModel):
             if (tokens := round(len(text.split()) * _TOKENS_PER_WORD)) > ADVISED_TOKENS
         ]
 
-    def with_seed(self, source: random.Random) -> Self:
-        """Return the parameters with a seed: the user's own, or one drawn from ``source`` (0 to 2**31 - 1)."""
-        return self if self.seed is not None else self.model_copy(update={"seed": source.randrange(2**31)})
 
-    def inputs(self) -> tuple[str, ...]:
-        """Return the addresses of the input images."""
-        return tuple(getattr(self, name) for name in self.link_fields)
+class EditImageParameters(JobParameters):
+    """
+    The documented fields of the vendor's current page for editing an image (``POST /edit/image/v1``).
 
-    def to_payload(self, links: Mapping[str, str]) -> dict[str, Any]:
-        """
-        Return the request's JSON body.
+    Ranges drift between the vendor's pages, so only what all of them agree on is checked; ``extra_parameters`` takes
+    the rest. The endpoint makes one image a job.
 
-        :param links: input address to the link that is sent in its place.
-        """
-        payload = self.model_dump(exclude_none=True, exclude={"extra_parameters"})
-        replaced = {name: links.get(payload[name], payload[name]) for name in self.link_fields}
-        return {**payload, **replaced, **self.extra_parameters}
+    :param input_image: the image to edit, or a list of images: https link, ``s3://bucket/key``, or a file (a path, or
+        an address of Airflow's object storage) that is uploaded.
+    :param prompt: an instruction, not a description.
+    :param samples: 1 or not set; it is not sent.
+    :param mode: ``anime``, say.
+    :param width: pixels, 1-2048; the input's size when not set.
+    :param height: pixels, as ``width``.
+    :param num_inference_steps: 1-100; the vendor's default is 8.
+    :param guidance_scale: 0-20; the vendor's default is 1.5.
+    :param refine_strength: 0-1.
+    :param faster_inference: False takes 20 steps.
+    :param cfg_norm_strength: 0-1.
+    :param product_saturation: 0-2.
+    :param palette: colours, as hexadecimal RGB.
+    :param seed: -1 counts as not set: one is drawn, so that the picture can be made again.
+    :param output_format: ``webp`` (the vendor's default), ``jpeg`` or ``png``.
+    :param profile_id: an identity profile of the account.
+    """
 
-    def fingerprint(self) -> str:
-        """
-        Return the SHA-256 (hex) of what the user asked for.
+    api: ClassVar[Api] = EDIT_IMAGE
+    link_fields: ClassVar[tuple[str, ...]] = ("input_image",)
+    required: ClassVar[tuple[str, ...]] = ("input_image", "prompt")
 
-        Two requests for the same picture are equal: signatures in links do not count, nor does the host of the API.
-        Take it before :meth:`with_seed`: a drawn seed is not the user's wish.
-        """
-        return _digest({"api": self.api.name, **self._wish()})
+    input_image: str | list[str] = Field(repr=False)
+    prompt: str = Field(repr=False, description="a text")
+    samples: Annotated[int, Number] | None = None
+    mode: str | None = Field(default=None, description="a text")
+    width: Annotated[int, Number] | None = Field(
+        default=None, ge=1, le=2048, description="a whole number from 1 to 2048"
+    )
+    height: Annotated[int, Number] | None = Field(
+        default=None, ge=1, le=2048, description="a whole number from 1 to 2048"
+    )
+    num_inference_steps: Annotated[int, Number] | None = Field(
+        default=None, ge=1, le=100, description="a whole number from 1 to 100"
+    )
+    guidance_scale: Annotated[float, Number] | None = Field(
+        default=None, ge=0, le=20, description="a number from 0 to 20"
+    )
+    refine_strength: Annotated[float, Number] | None = Field(
+        default=None, ge=0, le=1, description="a number from 0 to 1"
+    )
+    faster_inference: bool | None = Field(default=None, description="a boolean")
+    cfg_norm_strength: Annotated[float, Number] | None = Field(
+        default=None, ge=0, le=1, description="a number from 0 to 1"
+    )
+    product_saturation: Annotated[float, Number] | None = Field(
+        default=None, ge=0, le=2, description="a number from 0 to 2"
+    )
+    palette: list[str] | None = None
+    output_format: str | None = Field(
+        default=None, pattern="^(webp|jpeg|png)$", description="one of 'webp', 'jpeg' and 'png'"
+    )
+    profile_id: str | None = Field(default=None, description="a text")
 
-    def field_digests(self) -> dict[str, str]:
-        """Return a short digest of each field, so that what changed between two requests can be named, not shown."""
-        return {name: _digest(value)[:8] for name, value in self._wish().items()}
+    @field_validator("input_image")
+    @classmethod
+    def _addresses(cls, value: str | list[str]) -> str | list[str]:
+        if isinstance(value, str):
+            return input_object("input_image", value)
+        if not value:
+            msg = "input_image: an empty list names no image"
+            raise ValueError(msg)
+        return [input_object("input_image", address) for address in value]
 
-    def _wish(self) -> dict[str, Any]:
-        payload = self.to_payload({})
-        # Only what may hold a link: a prompt that begins with one means every character of it.
-        links = {name: _without_signatures(payload[name]) for name in (*self.link_fields, *self.extra_parameters)}
-        return payload | links
+    @field_validator("palette")
+    @classmethod
+    def _colours(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and not all(map(_COLOUR.fullmatch, value)):
+            msg = "must hold colours like '#1e90ff'"
+            raise ValueError(msg)
+        return value
 
+    @field_validator("samples")
+    @classmethod
+    def _one_image_a_job(cls, value: int | None) -> None:
+        if value not in {None, 1}:
+            msg = "samples: this endpoint makes one image a job; map the task over seeds for more"
+            raise ValueError(msg)
 
-def _digest(value: object) -> str:
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def is_unset(value: object) -> bool:
-    """Tell whether an argument was not set: None, empty, or the text that a template makes of None."""
-    return value is None or (isinstance(value, str) and value.strip() in {"", "None"}) or value == {}
-
-
-def _without_signatures(value: Any) -> Any:
-    if isinstance(value, str):
-        return without_signature(value)
-    if isinstance(value, Mapping):
-        return {name: _without_signatures(item) for name, item in value.items()}
-    return [_without_signatures(item) for item in value] if isinstance(value, list) else value
-
-
-def _problem(fields: Mapping[str, FieldInfo], field: str, said: str, given: Mapping[str, Any]) -> str:
-    said = said.removeprefix("Value error, ")
-    expected = fields[field].description if field in fields else None
-    if expected is not None:
-        return f"{field}: {cleaned(repr(given[field]), 80)} is not {expected}"
-    # A link's own sentence shows what may be shown of it: the value may hold a signature.
-    return said if said.startswith(f"{field}: ") else f"{field}: {said[:1].lower()}{said[1:]}"
+    @field_validator("seed")
+    @classmethod
+    def _drawn(cls, value: int | None) -> int | None:
+        return None if value == -1 else value

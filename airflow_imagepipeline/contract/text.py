@@ -18,15 +18,26 @@ _SIGNATURE: Final = re.compile(
 _BESIDE_SIGNATURE: Final = re.compile(
     "expires|policy|se|sp|sv|sr|st|spr|sip|ske|skoid|sks|skt|sktid|skv", re.IGNORECASE
 )
-# Possessive, and from a word's start only: a long text without a link must not cost quadratic time in the triggerer.
+# From a word's start only, and without stepping back: long hostile text must not hold up the triggerer.
 # Slashes may be escaped, as in the raw text of some JSON encoders.
-_LINK_IN_TEXT: Final = re.compile(r"\b(?P<link>\w++:\\?/\\?/[^\s?#]*+)[?#][^\s\"<>]*", re.ASCII)
-_USERINFO_IN_TEXT: Final = re.compile(r"\b(?P<scheme>\w++:\\?/\\?/)[^\s/?#\"<>]*@", re.ASCII)
+_LINK_IN_TEXT: Final = re.compile(r"\b(?P<link>\w+:\\?/\\?/[^\s?#]*+)[?#][^\s\"<>]*", re.ASCII)
+_USERINFO_IN_TEXT: Final = re.compile(r"\b(?P<scheme>\w+:\\?/\\?/)[^\s/?#\"<>]*@", re.ASCII)
+
+# What signs or opens something may also stand alone: in a header that was echoed, in a link without its beginning, in
+# one that is quoted inside another. Behind a colon, short words are those of a sentence ("token: not valid").
+_SECRET_IN_TEXT: Final = re.compile(
+    r"(?P<name>(?:%[0-9a-f]{2}|\b)"
+    r"(?:x-(?:amz|goog)-[a-z-]{1,30}|awsaccesskeyid|signature|sig|token|authorization|(?:x-)?api[-_]?key))"
+    r"(?P<mark>[\\\"']{0,3} ?(?:=|%3d) ?[\\\"']{0,3}(?=[^\s&\"'<>])|"
+    r"[\\\"']{0,3} ?: ?[\\\"']{0,3}(?:(?:bearer|basic) )?(?=[^\s&\"'<>,;]{12}))"
+    r"[^\s&\"'<>,;]+",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def cleaned(value: Any, limit: int = LONGEST_REMOTE_TEXT) -> str:
     """
-    Return remote text on one line, without control characters, link queries and userinfo.
+    Return remote text on one line, without control characters, link queries, userinfo and values that sign or open.
 
     :param value: text of any origin; other types are shown by ``str``.
     :param limit: longest result in characters; longer text ends with an ellipsis.
@@ -39,6 +50,7 @@ def cleaned(value: Any, limit: int = LONGEST_REMOTE_TEXT) -> str:
         marked = marked.rpartition(" ")[0] or marked
     without_queries = _LINK_IN_TEXT.sub(r"\g<link>?…", _USERINFO_IN_TEXT.sub(r"\g<scheme>…@", marked))
     one_line = " ".join(without_queries.replace("\0", " ").split())
+    one_line = _SECRET_IN_TEXT.sub(r"\g<name>\g<mark>…", one_line)
     return one_line[: limit - 1] + "…" if is_cut or len(one_line) > limit else one_line
 
 

@@ -153,9 +153,11 @@ def decide(record: SubmissionRecord | None, latest: SubmissionRecord | None, wis
     if record.phase is Phase.SUBMITTED:
         return Action.TAKE_UP
     if record.max_tries != wish.max_tries or (record.phase is Phase.FAILED and wish.retry_failed_jobs):
-        # A human cleared the finished task, or said beforehand that a failed job may be paid for again.
-        return Action.SUBMIT
-    return Action.FAIL_AGAIN if record.phase in _ENDED_BADLY else Action.TAKE_UP
+        # A human cleared the finished task, or said beforehand that a failed job may be paid for again. Since then
+        # another request may have been submitted for the same decision.
+        return _decide_unknown(latest, wish)
+    # A job that was finished in its submit answer may have no id: it cannot be looked at again.
+    return Action.FAIL_AGAIN if record.phase in _ENDED_BADLY or record.job_id is None else Action.TAKE_UP
 
 
 def _decide_unknown(latest: SubmissionRecord | None, wish: Wish) -> Action:

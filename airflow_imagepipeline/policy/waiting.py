@@ -60,6 +60,8 @@ class JobEvent:
     The end of a wait; crosses from the triggerer to a worker as JSON, without links.
 
     :param message: what happened, for the reader.
+    :param reason_code: the vendor's code for a failure; empty when there is none.
+    :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
     :param job: the answer that ended the wait. It holds links, so it stays in its process.
     """
 
@@ -67,10 +69,19 @@ class JobEvent:
     outcome: Outcome
     message: str = ""
     job: Job | None = field(default=None, repr=False, compare=False)
+    reason_code: str = ""
+    retryable: bool | None = None
 
     def to_payload(self) -> dict[str, Any]:
         """Return the event as JSON values."""
-        return {"v": 1, "job": self.handle.to_payload(), "outcome": self.outcome.value, "message": self.message}
+        return {
+            "v": 1,
+            "job": self.handle.to_payload(),
+            "outcome": self.outcome.value,
+            "message": self.message,
+            "reason_code": self.reason_code,
+            "retryable": self.retryable,
+        }
 
     @classmethod
     def from_payload(cls, payload: object) -> Self:
@@ -87,13 +98,27 @@ class JobEvent:
         except (KeyError, ValueError) as exc:
             msg = f"not a job event: {cleaned(repr(payload), 80)}"
             raise ValueError(msg) from exc
-        return cls(handle, outcome, str(payload.get("message", "")))
+        retryable = payload.get("retryable")
+        return cls(
+            handle,
+            outcome,
+            str(payload.get("message", "")),
+            reason_code=str(payload.get("reason_code", "")),
+            retryable=retryable if isinstance(retryable, bool) else None,
+        )
 
 
 def event_of(job: Job) -> JobEvent:
     """Return the end of the wait that a job is which needs none: finished in the answer to its submission."""
-    outcome = Outcome.SUCCEEDED if job.status is JobStatus.SUCCESS else Outcome.FAILED
-    return JobEvent(job.handle, outcome, job.error or "No reason given.", job)
+    if job.status is JobStatus.SUCCESS:
+        return JobEvent(job.handle, Outcome.SUCCEEDED, job=job)
+    return _ended(job.handle, Outcome.FAILED, job.error or "No reason given.", job)
+
+
+def _ended(handle: JobHandle, outcome: Outcome, message: str, job: Job | None) -> JobEvent:
+    if job is None:
+        return JobEvent(handle, outcome, message)
+    return JobEvent(handle, outcome, message, job, job.reason_code, job.retryable)
 
 
 def steady_clock(wall: Callable[[], float], monotonic: Callable[[], float]) -> Callable[[], float]:
@@ -207,4 +232,4 @@ class JobWait:
         return self._end(outcome, message, job) if count >= _MOST_IN_A_ROW[kind] else None
 
     def _end(self, outcome: Outcome, message: str = "", job: Job | None = None) -> JobEvent:
-        return JobEvent(self.handle, outcome, message, job)
+        return _ended(self.handle, outcome, message, job)

@@ -1,0 +1,131 @@
+"""What may be shown of text from outside, and what two signatures of one link have in common."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from airflow_imagepipeline.contract.text import LONGEST_REMOTE_TEXT, cleaned, without_signature
+
+anything = st.text(st.characters(), max_size=80)
+# What RFC 3986 allows in a query, with a control character now and then.
+in_query = st.text("abcXYZ019-._~!$&'()*+,;=:@/?%\0\x1b\u200b", max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("out of memory", "out of memory", id="plain text stays as it is"),
+        pytest.param("  two\r\n\tlines ", "two lines", id="several lines become one"),
+        pytest.param("\x1b[31mred\x1b[0m", "[31mred [0m", id="a terminal escape loses its teeth"),
+        pytest.param("a\u202eb\u200bc\ud800d\x85e", "a b c d e", id="invisible characters and lone surrogates go"),
+        pytest.param("a\u2028b\u00a0c", "a b c", id="every kind of space is a space"),
+        pytest.param("get https://h/a?sig=S now", "get https://h/a?… now", id="a link loses its query"),
+        pytest.param("get https://h/a#S", "get https://h/a?…", id="a link loses its fragment"),
+        pytest.param("https://h/it's?sig=S", "https://h/it's?…", id="an apostrophe in the path hides no query"),
+        pytest.param("https://h/a?n='x'&sig=S", "https://h/a?…", id="an apostrophe in the query ends nothing"),
+        pytest.param("https://h/a?sig=S\0S", "https://h/a?…", id="a control character does not part the query"),
+        pytest.param("https://h?a=S@S", "https://h?…", id="an at sign in the query is no user name"),
+        pytest.param("https://me:S@h/a", "https://…@h/a", id="a link loses user name and password"),
+        pytest.param("https://me:S@S@h/a", "https://…@h/a", id="a password may hold an at sign"),
+        pytest.param(r"https:\/\/h\/a?sig=S", r"https:\/\/h\/a?…", id="slashes may be escaped"),
+        pytest.param('{"u":"https://h/a?sig=S"}', '{"u":"https://h/a?…"}', id="JSON around a link stays"),
+        pytest.param("why? me@h", "why? me@h", id="a question and an address are no links"),
+        pytest.param(["x", 1], "['x', 1]", id="other types are shown by str"),
+        pytest.param(None, "None", id="none is a word"),
+    ],
+)
+def test_shows_remote_text(text: object, shown: str) -> None:
+    assert cleaned(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("x" * 10, "x" * 10, id="as long as the limit: whole"),
+        pytest.param("x" * 11, "x" * 9 + "…", id="one more: cut with an ellipsis"),
+        pytest.param("x" * 5000, "x" * 9 + "…", id="a huge word is cut"),
+        pytest.param("ab " + " " * 5000 + "c", "ab…", id="what was never looked at is an ellipsis"),
+        pytest.param(" " * 190 + "https://me:secret@h/", "…", id="half a link is not shown"),
+    ],
+)
+def test_cuts_at_the_limit(text: str, shown: str) -> None:
+    assert cleaned(text, 10) == shown
+
+
+@given(text=anything, limit=st.integers(1, 400))
+@example(text="\ud800\0", limit=1)
+def test_shown_text_is_one_short_line_without_control_characters(text: str, limit: int) -> None:
+    shown = cleaned(text * 20, limit)
+    assert len(shown) <= limit
+    assert not [c for c in shown if unicodedata.category(c)[0] == "C" or (c.isspace() and c != " ")]
+    assert shown == shown.strip()
+
+
+@given(before=anything, path=st.text("abc/.-'()", max_size=8), a=in_query, b=in_query, after=anything)
+@example(before="", path="/it's", a="n='", b="@", after="")
+def test_never_shows_the_query_of_a_link(before: str, path: str, a: str, b: str, after: str) -> None:
+    assert "SECRET" not in cleaned(f"{before}https://h{path}?{a}SECRET{b} {after}")
+
+
+@given(before=anything, a=st.text("ab:@%'\0", max_size=6), b=st.text("ab:@%'", max_size=6))
+def test_never_shows_the_password_of_a_link(before: str, a: str, b: str) -> None:
+    assert "SECRET" not in cleaned(f"{before}https://me:{a}SECRET{b}@h/x")
+
+
+def seconds(text: str, limit: int = LONGEST_REMOTE_TEXT) -> float:
+    start = time.process_time()
+    assert len(cleaned(text, limit)) <= limit
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("part", ["a", "a://", "https://h?", "a:a", "://@", "a://@", "@a://"])
+def test_hostile_text_does_not_hold_up_the_triggerer(part: str) -> None:
+    assert min(seconds(part * 6000) for _ in range(3)) < 0.05
+
+
+def test_a_long_word_is_read_once() -> None:
+    assert min(seconds("a" * 100_000, 5000) for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("link", "rest"),
+    [
+        pytest.param("https://b.s3.amazonaws.com/k?X-Amz-Date=1&X-Amz-Signature=2", "", id="AWS, fourth version"),
+        pytest.param(
+            "https://b.s3.amazonaws.com/k?AWSAccessKeyId=1&Signature=2&Expires=3", "", id="AWS, second version"
+        ),
+        pytest.param("https://storage.googleapis.com/b/k?X-Goog-Date=1&X-Goog-Signature=2", "", id="Google"),
+        pytest.param("https://d.cloudfront.net/k?Policy=1&Signature=2&Key-Pair-Id=3", "", id="CloudFront"),
+        pytest.param("https://a.blob.core.windows.net/c/k?sv=1&sp=r&se=2&sr=b&sig=3", "", id="Azure"),
+        pytest.param("https://f.backblazeb2.com/file/b/k?Authorization=1", "", id="Backblaze"),
+        pytest.param("https://h/k?size=2&sig=3&v=4", "?size=2&v=4", id="what names the object stays"),
+        pytest.param("https://h/k?%73ig=3&x-amz-date=1", "", id="names may be quoted or in small letters"),
+        pytest.param("https://h/k?st=berlin&policy=fit", "?st=berlin&policy=fit", id="short names mean nothing alone"),
+        pytest.param("https://h/k?", "", id="an empty query is none"),
+        pytest.param("https://h/k#part", "", id="a fragment does not reach the server"),
+    ],
+)
+def test_drops_what_signs_a_link(link: str, rest: str) -> None:
+    assert without_signature(link) == link.partition("?")[0].partition("#")[0] + rest
+
+
+@pytest.mark.parametrize("text", ["s3://b/k?sig=1", "a cup?sig=1#2", "", "https:/h?sig=1"])
+def test_leaves_what_is_no_link(text: str) -> None:
+    assert without_signature(text) == text
+
+
+@given(rest=anything)
+@example(rest="[bad?sig=%ff&x")
+def test_takes_any_link_and_is_done_after_once(rest: str) -> None:
+    once = without_signature(f"https://{rest}")
+    assert without_signature(once) == once
+
+
+@pytest.mark.parametrize(("one", "other"), [("%E8", "%E9"), ("a+b", "a%2Bb"), ("a&b", "a%26b")])
+def test_different_bytes_stay_different(one: str, other: str) -> None:
+    assert without_signature(f"https://h/k?n={one}&sig=1") != without_signature(f"https://h/k?n={other}&sig=1")
