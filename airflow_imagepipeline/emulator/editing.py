@@ -1,9 +1,9 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Edit an image the way an order asks, deterministically: the same order and sample give the same bytes.
 
 This is filtering, not a diffusion model. The prompt chooses a technique and a palette (see ``styles``), the seed where
 paint, light and paper fall, ``guidance_scale`` how much of the palette replaces the input's colours,
-``num_inference_steps`` how fine the strokes are, and ``strength`` how far from the input to that picture to go.
+``num_inference_steps`` how fine the strokes are, and ``strength`` how far from the input to that picture to go. Another
+version of the model lights the picture another way and turns its colours.
 """
 
 from __future__ import annotations
@@ -15,33 +15,41 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
 
 from . import paint
+from .encoding import encode
 from .styles import Style, choose_style
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .order import EditOrder
 
-_LONG_SIDE = 1024
 _MOST_PIXELS = 50_000_000
+_SHINING_THROUGH = 0.12
 
 
 class NotAnImageError(Exception):
     """Says why bytes cannot be used as an image."""
 
 
-def open_image(raw: bytes, width: int | None, height: int | None) -> Image.Image:
-    """Decode an input image and bring it to the size that was asked for.
+def open_inputs(raws: Sequence[bytes], order: EditOrder) -> Image.Image:
+    """Decode the input images and make one of them, of the size that the order asks for.
 
-    It is cut around its middle rather than stretched. Transparent parts become white.
+    They are cut around their middle rather than stretched. Transparent parts become white. The first one is the picture
+    to edit; each further one shines through it a little.
 
-    :param raw: an image file of any format that Pillow reads.
-    :param width: pixels, or None: from the height and the input's shape, or the input's own with at most 1024 pixels on
-        the long side.
-    :param height: pixels, or None, likewise.
+    :param raws: image files of any format that Pillow reads; at least one.
+    :param order: the order.
     :return: an RGB image.
-    :raises NotAnImageError: when it is no image, is damaged, or has more than 50 million pixels.
+    :raises NotAnImageError: when one is no image, is damaged, or has more than 50 million pixels.
     """
+    first, *others = (_open(raw) for raw in raws)
+    base = ImageOps.fit(first, _target_size(first.size, order), Image.Resampling.LANCZOS)
+    for other in others:
+        base = Image.blend(base, ImageOps.fit(other, base.size, Image.Resampling.LANCZOS), _SHINING_THROUGH)
+    return ImageEnhance.Color(base).enhance(order.input_saturation)
+
+
+def _open(raw: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(raw)) as image:
             if image.width * image.height > _MOST_PIXELS:
@@ -54,8 +62,7 @@ def open_image(raw: bytes, width: int | None, height: int | None) -> Image.Image
     except (OSError, SyntaxError, ValueError, EOFError) as exc:  # what Pillow's readers raise on foreign or cut files
         message = "its format is unknown or the file is damaged"
         raise NotAnImageError(message) from exc
-    opaque = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
-    return ImageOps.fit(opaque, _target_size(opaque.size, width, height), Image.Resampling.LANCZOS)
+    return Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
 
 
 def edit(base: Image.Image, order: EditOrder, index: int) -> bytes:
@@ -64,33 +71,33 @@ def edit(base: Image.Image, order: EditOrder, index: int) -> bytes:
     :param base: the input at its final size, RGB; it is not changed.
     :param order: the order.
     :param index: the sample, from 0.
-    :return: a PNG file of the base's size.
+    :return: a file of the order's format and the base's size.
     """
-    if order.is_filtered:
-        return _to_png(Image.new("RGB", base.size))
+    picture = Image.new("RGB", base.size) if order.is_filtered else _painted(base, order, index)
+    return encode(picture, order.output_format, is_signed=order.is_signed)
+
+
+def _painted(base: Image.Image, order: EditOrder, index: int) -> Image.Image:
     style = choose_style(order, index)
     picture = _TECHNIQUES[style.technique](base, style)
-    if style.crisp:
-        picture = picture.filter(ImageFilter.UnsharpMask(2, 60, 2))
+    if style.light is not None:
+        picture = paint.lamps(picture, style.light)
+    if style.sharpening:
+        picture = picture.filter(ImageFilter.UnsharpMask(2, style.sharpening, 2))
+    if order.calm:
+        picture = ImageEnhance.Color(picture).enhance(1 - 0.5 * order.calm)
     # A blend is what makes the distance from the input grow with strength for every prompt and seed.
-    return _to_png(Image.blend(base, picture, order.strength))
+    return Image.blend(base, picture, order.strength)
 
 
-def _target_size(own: paint.Size, width: int | None, height: int | None) -> paint.Size:
-    if width and height:
-        return width, height
-    if width:
+def _target_size(own: paint.Size, order: EditOrder) -> paint.Size:
+    width, height = order.width, order.height
+    if order.keeps_shape and width and not height:
         return width, max(1, round(width * own[1] / own[0]))
-    if height:
+    if order.keeps_shape and height and not width:
         return max(1, round(height * own[0] / own[1])), height
-    scale = min(1.0, _LONG_SIDE / max(own))
-    return max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
-
-
-def _to_png(image: Image.Image) -> bytes:
-    target = io.BytesIO()
-    image.save(target, "PNG", compress_level=4)
-    return target.getvalue()
+    scale = min(1.0, order.longest_side / max(own))
+    return width or max(1, round(own[0] * scale)), height or max(1, round(own[1] * scale))
 
 
 def _coloured(image: Image.Image, light: Image.Image, style: Style, *, least: float = 0.45) -> Image.Image:

@@ -1,9 +1,8 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Jobs and the store that keeps them, in memory only.
 
-Images are kept as PNG. When all kept images together pass ``keep_bytes`` (256 MiB unless told otherwise), or more than
-10,000 jobs are kept, the jobs that ended longest ago are forgotten with their images: their ids answer 404, as if the
-vendor had cleaned up. Running jobs are never forgotten.
+When all kept images together pass ``keep_bytes`` (256 MiB unless told otherwise), or more than 10,000 jobs are kept,
+the jobs that ended longest ago are forgotten with their images: their ids answer 404, as if the vendor had cleaned up.
+Running jobs are never forgotten.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .failures import Failure
     from .generation import Generation
     from .order import EditOrder
 
@@ -27,26 +28,40 @@ class Job:
 
     :param generation: the API generation that took it; another generation does not know its id.
     :param order: what to make.
-    :param ready_at: ``time.monotonic()`` before which the job does not end, in seconds.
-    :param images: the PNG files, one for each sample, once they are made.
-    :param error: why no images can be made.
+    :param seconds: how long it runs at least.
+    :param price_usd: what it costs.
+    :param balance_usd: what the account has left after it.
+    :param accepted_at: ``time.monotonic()`` of its acceptance, in seconds.
+    :param queued_at: the same moment on the calendar.
+    :param settled_at: ``time.monotonic()`` of the moment its images (or its failure) were there, or None.
+    :param images: the image files, one for each sample, once they are made.
+    :param failure: why no images can be made.
     """
 
     generation: Generation
     order: EditOrder
-    ready_at: float
+    seconds: float
+    price_usd: float = 0.0
+    balance_usd: float = 0.0
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    accepted_at: float = field(default_factory=time.monotonic)
+    queued_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    settled_at: float | None = None
     images: tuple[bytes, ...] = ()
-    error: str | None = None
+    failure: Failure | None = None
 
     @property
     def has_ended(self) -> bool:
-        """Say whether the job's time is over and its images (or its error) are there."""
-        return self._is_settled and time.monotonic() >= self.ready_at
+        """Say whether the job's time is over and its images (or its failure) are there."""
+        return self.settled_at is not None and time.monotonic() >= self.accepted_at + self.seconds
 
     @property
-    def _is_settled(self) -> bool:
-        return bool(self.images) or self.error is not None
+    def age(self) -> float:
+        """Seconds since its acceptance; they stop at its end."""
+        end = time.monotonic()
+        if self.settled_at is not None:
+            end = min(end, max(self.settled_at, self.accepted_at + self.seconds))
+        return end - self.accepted_at
 
 
 class JobStore:
@@ -61,6 +76,8 @@ class JobStore:
         self._jobs: dict[str, Job] = {}
         self._settled: dict[str, int] = {}
         self._kept_bytes = 0
+        self._running: list[Job] = []
+        self._sweep_at = 64
 
     def add(self, job: Job) -> None:
         """Keep a new, running job.
@@ -68,6 +85,9 @@ class JobStore:
         :param job: the job.
         """
         self._jobs[job.job_id] = job
+        self._running.append(job)
+        if len(self._running) > self._sweep_at:  # seldom enough that thousands of jobs do not pay for it
+            self._sweep_at = 64 + 2 * self.count_running()
 
     def get(self, job_id: str) -> Job | None:
         """Look a job up.
@@ -77,22 +97,35 @@ class JobStore:
         """
         return self._jobs.get(job_id)
 
-    def settle(self, job: Job, *, images: tuple[bytes, ...] = (), error: str | None = None) -> None:
+    def count_running(self) -> int:
+        """Count the jobs that have not ended.
+
+        :return: their number.
+        """
+        self._running = [job for job in self._running if not job.has_ended]
+        return len(self._running)
+
+    def settle(self, job: Job, *, images: tuple[bytes, ...] = (), failure: Failure | None = None) -> None:
         """Record what became of a job, and forget the oldest ended jobs beyond the limits.
 
         :param job: the job.
-        :param images: the PNG files, empty on failure.
-        :param error: what went wrong, None on success.
+        :param images: the image files, empty on failure.
+        :param failure: what went wrong, None on success.
         """
-        job.images, job.error = images, error
+        job.images, job.failure, job.settled_at = images, failure, time.monotonic()
         self._settled[job.job_id] = sum(map(len, images))
         self._kept_bytes += self._settled[job.job_id]
-        self._forget_oldest(but=job)
+        if self._is_too_full:
+            self._forget_oldest(but=job)
+
+    @property
+    def _is_too_full(self) -> bool:
+        return self._kept_bytes > self._keep_bytes or len(self._settled) > KEEP_JOBS
 
     def _forget_oldest(self, *, but: Job) -> None:
         for job_id in list(self._settled):
-            if self._kept_bytes <= self._keep_bytes and len(self._settled) <= KEEP_JOBS:
-                return
             if job_id != but.job_id and self._jobs[job_id].has_ended:
                 self._kept_bytes -= self._settled.pop(job_id)
                 del self._jobs[job_id]
+            if not self._is_too_full:
+                return

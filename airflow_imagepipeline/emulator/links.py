@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Links to images that carry their own authorization, like those of the vendor's object storage.
 
 A link's token is signed, not stored: any number of links to one image can be alive, and none of them takes memory.
@@ -12,7 +11,11 @@ import math
 import re
 import secrets
 import time
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from .encoding import FileFormat
 
 FILES_PATH = "/_emulator/files"
 
@@ -26,19 +29,20 @@ class LinkSigner:
         """Draw the secret that signs the links."""
         self._secret = secrets.token_bytes(32)
 
-    def link(self, base_url: str, job_id: str, index: int, *, seconds: float) -> str:
+    def link(self, base_url: str, job_id: str, index: int, file: FileFormat, *, seconds: float) -> str:
         """Make a fresh link to one image.
 
         :param base_url: scheme, host and port that the link leads to.
         :param job_id: the job that the image belongs to.
         :param index: the image's place among the samples, from 0.
+        :param file: the image's format.
         :param seconds: the link's lifetime; with 0 or less the link is born dead.
         :return: the link.
         """
         expiry = math.ceil((time.time() + seconds) * 1000) if seconds > 0 else 0
         token = self._token(job_id, index, f"{secrets.token_hex(8)}_{expiry}")
-        query = urlencode({"Authorization": token, "b2ContentType": "image/png"})
-        return f"{base_url.rstrip('/')}{FILES_PATH}/{job_id}/{index}.png?{query}"
+        query = urlencode({"Authorization": token, "b2ContentType": file.media_type})
+        return f"{base_url.rstrip('/')}{FILES_PATH}/{job_id}/{index}.{file.suffix}?{query}"
 
     def allows(self, token: str, job_id: str, index: int) -> bool:
         """Say whether a token opens an image now.

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """What a caller asks to have made, in words that no generation of the API owns.
 
 A generation's module turns its own wire fields into an :class:`EditOrder`; everything behind that line (jobs, worker,
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 
 _FILTERED_WORDS = frozenset({"nsfw", "nude", "explicit"})
 _TOKEN_LIMIT = 75
+FIRST_MODEL = "v1"
 
 
 def words_of(text: str) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ class EditOrder:
     """One validated request for edited images.
 
     :param model_id: the model's name; another name gives another picture.
-    :param init_image: link to the image to edit.
+    :param init_image: link to the image to edit; None fails the job.
     :param prompt: what the picture is to become.
     :param seed: reproduces the images; the n-th sample uses ``seed + n``, counted from 0.
     :param negative_prompt: what the picture is to avoid; shifts the colours a little.
@@ -43,10 +43,23 @@ class EditOrder:
     :param height: pixels, or None for the input's height.
     :param safety_checker: True makes images black whose prompt asks for explicit content.
     :param refiner: True sharpens the result.
+    :param model: the version of the model, which no caller chooses; another one gives another look.
+    :param further_images: links to images that shine through the edited one a little.
+    :param technique: the name of a technique, or None to let the prompt choose.
+    :param palette: colours as six hexadecimal digits each; none lets the prompt choose.
+    :param input_saturation: 0 (takes all colour from the inputs) over 1 (leaves them) to 2 (twice the colour).
+    :param calm: 0 (leaves the result's colours) to 1 (takes half of their saturation).
+    :param refine_strength: 0 to 1 (sharpens the result most).
+    :param longest_side: pixels of the long side at most, when the input's own size is kept.
+    :param keeps_shape: when only one side is asked for, True takes the other from the input's shape, False the input's.
+    :param output_format: ``png``, ``jpeg`` or ``webp``.
+    :param is_signed: True writes a note of provenance into the files.
+    :param refuses_explicit: True fails a job whose prompt asks for explicit content.
+    :param warnings: what the caller should know about the order.
     """
 
     model_id: str
-    init_image: str
+    init_image: str | None
     prompt: str
     seed: int
     negative_prompt: str = ""
@@ -58,8 +71,30 @@ class EditOrder:
     height: int | None = None
     safety_checker: bool = False
     refiner: bool = False
+    model: str = FIRST_MODEL
+    further_images: tuple[str, ...] = ()
+    technique: str | None = None
+    palette: tuple[str, ...] = ()
+    input_saturation: float = 1.0
+    calm: float = 0.0
+    refine_strength: float = 0.0
+    longest_side: int = 1024
+    keeps_shape: bool = True
+    output_format: str = "png"
+    is_signed: bool = False
+    refuses_explicit: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_filtered(self) -> bool:
         """Say whether the safety checker blacks out the images of this order."""
-        return self.safety_checker and not _FILTERED_WORDS.isdisjoint(words_of(self.prompt))
+        return self.safety_checker and self._is_explicit
+
+    @property
+    def is_refused(self) -> bool:
+        """Say whether the content policy fails this order's job."""
+        return self.refuses_explicit and self._is_explicit
+
+    @property
+    def _is_explicit(self) -> bool:
+        return not _FILTERED_WORDS.isdisjoint(words_of(self.prompt))

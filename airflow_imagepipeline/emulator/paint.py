@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """The strokes that techniques are made of: tone, lines, grain, light.
 
 Pillow only, and no randomness but the caller's.
@@ -12,6 +11,7 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from .styles import Palette
 
@@ -172,3 +172,33 @@ def glow(image: Image.Image, radius: float) -> Image.Image:
     :return: a new image.
     """
     return ImageChops.screen(image, image.filter(ImageFilter.GaussianBlur(radius)))
+
+
+def lamps(image: Image.Image, noise: random.Random) -> Image.Image:
+    """Light an image from a few sides, so that large parts of it become brighter and darker.
+
+    :param image: an RGB image.
+    :param noise: where the randomness comes from.
+    :return: a new image.
+    """
+    light = clouds(image.size, noise, cells=3).point([round(25 + 205 * v / 255) for v in range(256)])
+    return ImageChops.overlay(image, Image.merge("RGB", (light, light, light)))
+
+
+def ramp(colours: Sequence[tuple[int, int, int]], steps: int) -> Palette:
+    """Order colours from dark to light between almost black and almost white, and pick evenly from that ramp.
+
+    :param colours: at least one colour.
+    :param steps: how many to pick, at least 2.
+    :return: the picked colours.
+    """
+    ordered = sorted(colours, key=lambda colour: 299 * colour[0] + 587 * colour[1] + 114 * colour[2])
+    dark, light = (channel // 5 for channel in ordered[0]), (255 - (255 - channel) // 5 for channel in ordered[-1])
+    stops = [tuple(dark), *ordered, tuple(light)]
+    picked = []
+    for step in range(steps):
+        place = step * (len(stops) - 1) / (steps - 1)
+        low = min(int(place), len(stops) - 2)
+        mixed = [round(a + (b - a) * (place - low)) for a, b in zip(stops[low], stops[low + 1], strict=True)]
+        picked.append((mixed[0], mixed[1], mixed[2]))
+    return tuple(picked)

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Read a request body and refuse it the way the vendor's framework (FastAPI) does.
 
 The content type is not looked at: the vendor's own Python sample posts JSON text without one.
@@ -26,7 +25,14 @@ class InvalidFieldsError(ValueError):
         self.detail = detail
 
 
-def _fault(kind: str, message: str, *loc: str | int) -> dict[str, Any]:
+def fault(kind: str, message: str, *loc: str | int) -> dict[str, Any]:
+    """Describe one fault of a body.
+
+    :param kind: its machine-readable type.
+    :param message: what a person reads.
+    :param loc: where in the body it is.
+    :return: an entry of FastAPI's list.
+    """
     return {"loc": ["body", *loc], "msg": message, "type": kind}
 
 
@@ -38,15 +44,15 @@ def read_object(raw: bytes) -> dict[str, Any]:
     :raises InvalidFieldsError: when the body is empty, is no JSON, or is JSON but no object.
     """
     if not raw.strip():
-        raise InvalidFieldsError([_fault("missing", "Field required")])
+        raise InvalidFieldsError([fault("missing", "Field required")])
     try:
         payload = json.loads(raw)
     except json.JSONDecodeError as exc:
-        raise InvalidFieldsError([_fault("json_invalid", "JSON decode error", exc.pos)]) from exc
+        raise InvalidFieldsError([fault("json_invalid", "JSON decode error", exc.pos)]) from exc
     except (ValueError, RecursionError) as exc:  # bytes that are no text, numbers or nesting beyond Python's limits
-        raise InvalidFieldsError([_fault("json_invalid", "JSON decode error", 0)]) from exc
+        raise InvalidFieldsError([fault("json_invalid", "JSON decode error", 0)]) from exc
     if not isinstance(payload, dict):
-        raise InvalidFieldsError([_fault("dict_type", "Input should be a valid dictionary")])
+        raise InvalidFieldsError([fault("dict_type", "Input should be a valid dictionary")])
     return payload
 
 
@@ -62,4 +68,4 @@ def validate(model: type[ModelT], payload: dict[str, Any]) -> ModelT:
         return model.model_validate(payload)
     except ValidationError as exc:
         faults = exc.errors(include_url=False, include_context=False, include_input=False)
-        raise InvalidFieldsError([_fault(f["type"], f["msg"], *f["loc"]) for f in faults]) from exc
+        raise InvalidFieldsError([fault(f["type"], f["msg"], *f["loc"]) for f in faults]) from exc

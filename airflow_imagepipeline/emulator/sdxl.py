@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """The SDXL generation: ``POST /sdxl/image2image/v1`` with the header ``API-Key``.
 
 Ranges are those of the API's page. The page gives no bounds for width and height; 1 to 2048 pixels is the emulator's
@@ -55,8 +54,8 @@ def _describe_accepted(job: JobView) -> dict[str, Any]:
 
 
 def _describe(job: JobView) -> dict[str, Any]:
-    if job.error is not None:
-        return {"status": "FAILURE", "error": job.error}
+    if job.failure is not None:
+        return {"status": "FAILURE", "error": job.failure.sentence}
     if job.links:  # the vendor's own sample of this answer has no id
         return {"download_urls": list(job.links), "status": "SUCCESS"}
     return {"id": job.job_id, "status": "PENDING"}
@@ -66,6 +65,7 @@ SDXL_IMAGE_TO_IMAGE = Generation(
     path="/sdxl/image2image/v1",
     key_header="API-Key",
     accepted_status=202,
+    image_field="init_image",
     read_order=read_order,
     describe_accepted=_describe_accepted,
     describe=_describe,

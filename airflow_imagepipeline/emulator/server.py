@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Run the emulated API in a thread of this process, for tests and for the command line.
 
 It listens on 127.0.0.1 and nowhere else; there is no option for another address.
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
 
-from .app import Settings, create_app
+from .app import create_app
+from .settings import Settings
 from .stats import Stats
 
 if TYPE_CHECKING:
@@ -33,26 +33,16 @@ class Emulator:
             requests.post(f"{emulator.url}/sdxl/image2image/v1", ...)
             assert emulator.stats()["accepted"] == 1
 
-    ``settings`` may be changed while it runs: ``emulator.settings.credits = 0`` refuses the next job with 402.
+    ``settings`` may be changed while it runs: ``emulator.settings.credits = 0`` refuses the next job with 402, and
+    ``emulator.settings.fail_next = ["MODEL_ERROR"]`` fails it.
 
-    :param api_key: the only key that is accepted; any text, never a real key.
-    :param job_seconds: how long a job runs at least.
-    :param link_seconds: lifetime of result links.
-    :param credits: number of jobs that may be accepted before 402, or None for no limit.
     :param port: the port, or 0 to be given a free one.
+    :param settings: any of :class:`~.settings.Settings`: ``api_key``, ``job_seconds``, ``credits`` and so on.
     """
 
-    def __init__(
-        self,
-        *,
-        api_key: str = "emulator-key",
-        job_seconds: float = 2.0,
-        link_seconds: float = 3600.0,
-        credits: int | None = None,  # noqa: A002 - the word for it
-        port: int = 0,
-    ) -> None:
+    def __init__(self, *, port: int = 0, **settings: Any) -> None:
         """Take the settings; nothing listens before :meth:`start`."""
-        self.settings = Settings(api_key=api_key, job_seconds=job_seconds, link_seconds=link_seconds, credits=credits)
+        self.settings = Settings(**settings)
         self._stats = Stats()
         self._port = port
         self._socket: socket.socket | None = None

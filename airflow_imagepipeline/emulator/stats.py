@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Count what the emulator was asked and what it answered."""
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ class Stats:
     :param polls: all looks at a status path, also refused ones.
     :param downloads: images that were handed out.
     :param downloads_refused: requests for images that were answered 403 or 404.
-    :param downloads_with_key: requests for images that carried the API key, which belongs to the API alone.
-    :param refused: submits and polls that were answered 4xx.
+    :param downloads_with_key: requests for files that carried the API key, which belongs to the API alone.
+    :param uploads: images that were taken into storage.
+    :param refused: requests to a path of the API that were answered 4xx or 5xx.
     :param refused_by_status: the same, by HTTP status.
     """
 
@@ -27,11 +27,12 @@ class Stats:
     downloads: int = 0
     downloads_refused: int = 0
     downloads_with_key: int = 0
+    uploads: int = 0
     refused: int = 0
     refused_by_status: dict[str, int] = field(default_factory=dict)
 
     def count_refusal(self, status: int) -> None:
-        """Count one refused submit or poll.
+        """Count one refused request.
 
         :param status: the HTTP status of the answer.
         """

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Choose a look from the words of a prompt.
 
 Two things are chosen apart: a technique (how it is painted) and a palette (with which colours). Known words choose by
@@ -13,7 +12,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .order import words_of
+from . import paint
+from .order import FIRST_MODEL, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ _TECHNIQUE_WORDS = {
 }
 # These say how a picture is lit rather than painted, so any word of the table above goes before them.
 _LIGHT_WORDS = {"photo": ("photo", "photograph", "sepia", "vintage", "film", "cinematic", "night")}
+_LEAST_PULL = 0.75  # a palette that was asked for must be seen
 _HASHED_TECHNIQUES = ("watercolor", "poster", "oil", "pencil")
 
 # Each from its darkest to its lightest colour.
@@ -73,16 +74,18 @@ class Style:
     :param palette: five colours from dark to light.
     :param pull: 0 (the input's colours stay) to 1 (only the palette's colours).
     :param detail: 0 (coarse) to 1 (fine).
-    :param crisp: True sharpens the result.
+    :param sharpening: percent, 0 for none.
     :param noise: the source of all that the seed decides, new for each sample.
+    :param light: the source of what the model's version decides, None for the first version.
     """
 
     technique: str
     palette: Palette
     pull: float
     detail: float
-    crisp: bool
+    sharpening: int
     noise: random.Random
+    light: random.Random | None
 
 
 def choose_style(order: EditOrder, index: int) -> Style:
@@ -97,18 +100,26 @@ def choose_style(order: EditOrder, index: int) -> Style:
     technique = _named(words, _TECHNIQUE_WORDS) or _named(words, _LIGHT_WORDS) or taste.choice(_HASHED_TECHNIQUES)
     name = _named(words, _PALETTE_WORDS) or taste.choice(sorted(_PALETTES))
     noise = random.Random(_digest(order.model_id, str((order.seed + index) % 2**64), *words))
-    avoided = words_of(order.negative_prompt)
-    shift = taste.uniform(-0.025, 0.025) + noise.uniform(-0.04, 0.04)
-    if avoided:
-        shift += random.Random(_digest(*avoided)).choice((-1, 1)) * 0.04
+    light = None if order.model == FIRST_MODEL else random.Random(_digest("model", order.model))
+    shift = taste.uniform(-0.025, 0.025) + noise.uniform(-0.04, 0.04) + _shift_of(order.negative_prompt)
+    if light is not None:
+        shift += light.choice((-1, 1)) * light.uniform(0.15, 0.3)
+    turned = tuple(_turn(colour, shift) for colour in _parse(_PALETTES[name]))
+    pull = 0.35 + 0.6 * (order.guidance_scale - 1) / 19
     return Style(
-        technique=technique,
-        palette=tuple(_turn(colour, shift) for colour in _parse(_PALETTES[name])),
-        pull=0.35 + 0.6 * (order.guidance_scale - 1) / 19,
+        technique=order.technique or technique,
+        palette=paint.ramp(_parse(" ".join(order.palette)), len(turned)) if order.palette else turned,
+        pull=max(pull, _LEAST_PULL) if order.palette else pull,
         detail=(order.num_inference_steps - 1) / 99,
-        crisp=order.refiner,
+        sharpening=60 * order.refiner + round(140 * order.refine_strength),
         noise=noise,
+        light=light,
     )
+
+
+def _shift_of(negative_prompt: str) -> float:
+    avoided = words_of(negative_prompt)
+    return random.Random(_digest(*avoided)).choice((-1, 1)) * 0.04 if avoided else 0.0
 
 
 def _named(words: tuple[str, ...], vocabulary: Mapping[str, tuple[str, ...]]) -> str | None:

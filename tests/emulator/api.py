@@ -1,12 +1,13 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
-"""The few calls that every test of the emulator makes, as a client of the documented API would make them."""
+"""The few calls that every test of the emulator makes, as a client of either documented API would make them."""
 
 from __future__ import annotations
 
 import io
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import requests
 from PIL import Image, ImageChops, ImageStat
 
@@ -14,44 +15,103 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.emulator import Emulator
 
 KEY = "key of a test"
-PATH = "/sdxl/image2image/v1"
 PATIENCE = 60.0
 
 
-def submit(emulator: Emulator, body: dict[str, Any], key: str = KEY) -> requests.Response:
-    """Post a job."""
-    return requests.post(emulator.url + PATH, json=body, headers={"API-Key": key}, timeout=PATIENCE)
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """One generation of the API, as its page words it."""
+
+    name: str
+    path: str
+    key_header: str
+    accepted: int
+    id_field: str
+    image_field: str
+    running: frozenset[str]
+    done: str
+    failed: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def submit(self, emulator: Emulator, body: dict[str, Any], key: str = KEY) -> requests.Response:
+        """Post a job."""
+        return requests.post(emulator.url + self.path, json=body, headers={self.key_header: key}, timeout=PATIENCE)
+
+    def begin(self, emulator: Emulator, body: dict[str, Any]) -> str:
+        """Post a job that must be accepted; its id."""
+        answer = self.submit(emulator, body)
+        assert answer.status_code == self.accepted, answer.text
+        job_id: str = answer.json()[self.id_field]
+        return job_id
+
+    def look(self, emulator: Emulator, job_id: str, key: str = KEY) -> requests.Response:
+        """Ask for a job's status once."""
+        url = f"{emulator.url}{self.path}/status/{job_id}"
+        return requests.get(url, headers={self.key_header: key}, timeout=PATIENCE)
+
+    def is_running(self, emulator: Emulator, job_id: str) -> bool:
+        """Ask whether a job still runs."""
+        return self.look(emulator, job_id).json()["status"] in self.running
+
+    def outcome(self, emulator: Emulator, job_id: str) -> dict[str, Any]:
+        """Ask for a job's status until it has ended."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            answer: dict[str, Any] = self.look(emulator, job_id).json()
+            if answer["status"] not in self.running:
+                return answer
+            time.sleep(0.01)
+        message = f"job {job_id} did not end within {PATIENCE} seconds"
+        raise AssertionError(message)
+
+    def run(self, emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
+        """Post a job and wait for its end."""
+        return self.outcome(emulator, self.begin(emulator, body))
+
+    def links(self, answer: dict[str, Any]) -> list[str]:
+        """Read the links out of a success."""
+        assert answer["status"] == self.done, answer
+        return answer["download_urls"] if self is SDXL else [answer["result_url"]]
+
+    def edited(self, emulator: Emulator, body: dict[str, Any]) -> list[bytes]:
+        """Post a job, wait for it and download its images."""
+        answers = [requests.get(link, timeout=PATIENCE) for link in self.links(self.run(emulator, body))]
+        assert [answer.status_code for answer in answers] == [200] * len(answers)
+        return [answer.content for answer in answers]
 
 
-def look(emulator: Emulator, job_id: str, key: str = KEY) -> requests.Response:
-    """Ask for a job's status once."""
-    return requests.get(f"{emulator.url}{PATH}/status/{job_id}", headers={"API-Key": key}, timeout=PATIENCE)
+SDXL = Dialect(
+    name="sdxl",
+    path="/sdxl/image2image/v1",
+    key_header="API-Key",
+    accepted=202,
+    id_field="id",
+    image_field="init_image",
+    running=frozenset({"PENDING"}),
+    done="SUCCESS",
+    failed="FAILURE",
+)
+EDIT = Dialect(
+    name="edit",
+    path="/edit/image/v1",
+    key_header="X-API-Key",
+    accepted=200,
+    id_field="job_id",
+    image_field="input_image",
+    running=frozenset({"queued", "pending", "processing"}),
+    done="completed",
+    failed="failed",
+)
+only_sdxl = pytest.mark.parametrize("api", [SDXL], ids=str, indirect=True, scope="session")
+only_edit = pytest.mark.parametrize("api", [EDIT], ids=str, indirect=True, scope="session")
 
 
-def outcome(emulator: Emulator, job_id: str) -> dict[str, Any]:
-    """Ask for a job's status until it has ended."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        answer: dict[str, Any] = look(emulator, job_id).json()
-        if answer["status"] != "PENDING":
-            return answer
-        time.sleep(0.01)
-    message = f"job {job_id} did not end within {PATIENCE} seconds"
-    raise AssertionError(message)
-
-
-def run(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
-    """Post a job and wait for its end."""
-    answer = submit(emulator, body)
-    assert answer.status_code == 202, answer.text
-    return outcome(emulator, answer.json()["id"])
-
-
-def edited(emulator: Emulator, body: dict[str, Any]) -> list[bytes]:
-    """Post a job, wait for it and download its images."""
-    answers = [requests.get(link, timeout=PATIENCE) for link in run(emulator, body)["download_urls"]]
-    assert [answer.status_code for answer in answers] == [200] * len(answers)
-    return [answer.content for answer in answers]
+def faults(answer: requests.Response) -> dict[str, str]:
+    """Read where and what is wrong with a body, out of FastAPI's envelope."""
+    assert answer.status_code == 422
+    return {".".join(map(str, fault["loc"])): fault["type"] for fault in answer.json()["detail"]}
 
 
 def picture(raw: bytes) -> Image.Image:

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """A running emulator, and a small web server that has the images to edit."""
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageDraw
 
-from airflow_imagepipeline.emulator import Emulator
+from airflow_imagepipeline.emulator import Emulator, Settings
 
-from .api import KEY
+from .api import EDIT, KEY, SDXL, Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +42,7 @@ _FILES = {
     "/palette.gif": _draw(kind="GIF", mode="P"),
     "/transparent.png": _draw(mode="RGBA"),
     "/large.png": _draw((1600, 400)),
+    "/wide.png": _draw((4096, 64)),
     "/too-many-pixels.png": _blank((10_000, 5_001)),
     "/too-many-bytes.png": bytes(20 * 2**20 + 1),
     "/cut.png": _draw()[:200],
@@ -97,21 +97,42 @@ def files() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def photo() -> Image.Image:
-    """Decode the picture behind the default ``init_image``."""
+    """Decode the picture that requests edit."""
     return Image.open(io.BytesIO(_FILES["/photo.png"])).convert("RGB")
 
 
+@pytest.fixture(scope="session", params=[SDXL, EDIT], ids=str)
+def api(request: pytest.FixtureRequest) -> Dialect:
+    """Name the generation of the API that a test speaks; it runs once for each."""
+    dialect: Dialect = request.param
+    return dialect
+
+
 @pytest.fixture(scope="session")
-def body(files: str) -> dict[str, Any]:
-    """Give a complete request; copy it before changing it."""
-    return {"model_id": "sdxl", "init_image": f"{files}/photo.png", "prompt": "a watercolor of a boat", "seed": 12345}
+def body(api: Dialect, files: str) -> dict[str, Any]:
+    """Give a complete request, for a PNG; copy it before changing it."""
+    request = {api.image_field: f"{files}/photo.png", "prompt": "a watercolor of a boat", "seed": 12345}
+    return {**request, **({"model_id": "sdxl"} if api is SDXL else {"output_format": "png"})}
 
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Emulator]:
-    """Run an emulator for tests that look only at their own jobs."""
+    """Run an emulator for tests that look only at their own jobs; both generations refuse in one wording there."""
+    with Emulator(api_key=KEY, job_seconds=0, error_envelope="detail") as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def _tunable() -> Iterator[Emulator]:
     with Emulator(api_key=KEY, job_seconds=0) as emulator:
         yield emulator
+
+
+@pytest.fixture
+def tunable(_tunable: Emulator) -> Iterator[Emulator]:
+    """Lend an emulator whose settings a test may turn; its counts and jobs are not the test's own."""
+    yield _tunable
+    vars(_tunable.settings).update(vars(Settings(api_key=KEY, job_seconds=0)))
 
 
 @pytest.fixture

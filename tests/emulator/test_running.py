@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Starting and ending the emulator: in a test, and from the command line."""
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import requests
 import airflow_imagepipeline.emulator
 from airflow_imagepipeline.emulator import Emulator
 
-from .api import KEY, PATH, look, outcome, submit
+from .api import KEY, Dialect, only_edit, only_sdxl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,16 +51,19 @@ def _threads_of_emulators() -> int:
     return sum(thread.name == "imagepipeline-emulator" for thread in threading.enumerate())
 
 
+@only_edit
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_says_where_it_listens_and_ends_on_a_signal(body: dict[str, Any], end: signal.Signals) -> None:
+def test_the_command_says_where_it_listens_and_ends_on_a_signal(
+    api: Dialect, body: dict[str, Any], end: signal.Signals
+) -> None:
     with _command("--port", "0", "--api-key", KEY, "--job-seconds", "3600", "--credits", "1") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         match = _LINE.fullmatch(process.stdout.readline())
         assert match is not None
-        headers = {"API-Key": KEY}
-        answers = [requests.post(match[1] + PATH, json=body, headers=headers, timeout=60) for _ in range(2)]
-        assert [answer.status_code for answer in answers] == [202, 402]
+        headers = {api.key_header: KEY}
+        answers = [requests.post(match[1] + api.path, json=body, headers=headers, timeout=60) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [api.accepted, 402]
         process.send_signal(end)
         assert process.wait(60) == 0
         assert (process.stdout.read(), process.stderr.read()) == ("", "")
@@ -83,11 +85,11 @@ def test_it_listens_on_127_0_0_1_only(shared: Emulator) -> None:
         socket.create_connection(("127.0.0.2", port), timeout=60)
 
 
-def test_leaving_the_block_frees_the_port_and_ends_the_thread(body: dict[str, Any]) -> None:
+def test_leaving_the_block_frees_the_port_and_ends_the_thread(api: Dialect, body: dict[str, Any]) -> None:
     threads = _threads_of_emulators()
     with Emulator(api_key=KEY, job_seconds=3600) as emulator:
         url = emulator.url
-        submit(emulator, body)
+        api.submit(emulator, body)
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=60)
     assert _threads_of_emulators() == threads
@@ -96,14 +98,15 @@ def test_leaving_the_block_frees_the_port_and_ends_the_thread(body: dict[str, An
         emulator.url  # noqa: B018
 
 
-def test_leaving_the_block_does_not_wait_for_a_slow_input(body: dict[str, Any], files: str) -> None:
+def test_leaving_the_block_does_not_wait_for_a_slow_input(api: Dialect, body: dict[str, Any], files: str) -> None:
     with Emulator(api_key=KEY) as emulator:
-        job_id = submit(emulator, {**body, "init_image": f"{files}/drip.png"}).json()["id"]
-        assert look(emulator, job_id).json()["status"] == "PENDING"
+        job_id = api.begin(emulator, {**body, api.image_field: f"{files}/drip.png"})
+        assert api.is_running(emulator, job_id)
     assert emulator.stats()["accepted"] == 1
 
 
-def test_it_can_be_stopped_twice_and_started_again_on_its_port(body: dict[str, Any]) -> None:
+@only_edit
+def test_it_can_be_stopped_twice_and_started_again_on_its_port(api: Dialect, body: dict[str, Any]) -> None:
     emulator = Emulator(api_key=KEY, job_seconds=0)
     url = emulator.start().url
     with pytest.raises(RuntimeError, match="runs already"):
@@ -112,12 +115,15 @@ def test_it_can_be_stopped_twice_and_started_again_on_its_port(body: dict[str, A
     emulator.stop()
     with emulator:
         assert emulator.url == url
-        assert outcome(emulator, submit(emulator, body).json()["id"])["status"] == "SUCCESS"
+        assert api.outcome(emulator, api.begin(emulator, body))["status"] == api.done
 
 
-def test_two_emulators_know_nothing_of_each_other(shared: Emulator, emulator: Emulator, body: dict[str, Any]) -> None:
+@only_sdxl
+def test_two_emulators_know_nothing_of_each_other(
+    api: Dialect, shared: Emulator, emulator: Emulator, body: dict[str, Any]
+) -> None:
     before = shared.stats()
-    submit(emulator, body)
+    api.submit(emulator, body)
     assert emulator.stats()["accepted"] == 1
     assert shared.stats() == before
 
