@@ -17,6 +17,7 @@ from airflow_imagepipeline.policy.resending import Verdict, verdict
 from airflow_imagepipeline.policy.waiting import JobEvent, Outcome
 
 _NO_CREDITS: Final = 402
+_NO_CREDITS_CODES: Final = frozenset({"INSUFFICIENT_CREDITS", "INSUFFICIENT_BALANCE"})
 
 
 class SubmissionRefused(AirflowFailException):
@@ -24,7 +25,7 @@ class SubmissionRefused(AirflowFailException):
 
 
 class OutOfCredits(SubmissionRefused):
-    """The account has no credits left. Nothing was submitted."""
+    """The account has no credits left: the request was refused, or the job failed for it."""
 
 
 class SubmissionUncertain(AirflowFailException):
@@ -40,7 +41,22 @@ class RecordUnavailable(AirflowException):
 
 
 class JobFailed(AirflowFailException):
-    """The vendor reports that the job failed."""
+    """
+    The vendor reports that the job failed.
+
+    ``reason_code`` holds the vendor's code (empty when there is none), ``retryable`` whether the vendor says that the
+    same request may succeed (None when that is not known).
+    """
+
+    reason_code: str = ""
+    retryable: bool | None = None
+
+
+class JobFailedForNow(AirflowException):
+    """As :class:`JobFailed`, where ``retry_failed_jobs=True`` lets a retry submit, and pay, again."""
+
+    reason_code: str = ""
+    retryable: bool | None = None
 
 
 class JobLost(AirflowFailException):
@@ -59,19 +75,22 @@ class LandingFailed(AirflowException):
     """The job is done, but its images could not be brought home whole; a retry fetches them again."""
 
 
-def submission_failure(error: ImagePipelineError) -> AirflowException:
-    """Return what a task fails with when its submission failed."""
-    decided = verdict(RequestKind.SUBMIT, error)
+def submission_failure(error: ImagePipelineError, kind: RequestKind = RequestKind.SUBMIT) -> AirflowException:
+    """
+    Return what a task fails with when its submission failed.
+
+    :param kind: which request failed: the submission itself, or one that came before it.
+    """
+    decided = verdict(kind, error)
     if decided is Verdict.REFUSE:
-        no_credits = isinstance(error, Refused) and error.status == _NO_CREDITS
-        return (OutOfCredits if no_credits else SubmissionRefused)(f"{error} Nothing was submitted.")
+        no_credits = isinstance(error, Refused) and (error.status == _NO_CREDITS or error.code in _NO_CREDITS_CODES)
+        return (OutOfCredits if no_credits else SubmissionRefused)(f"{str(error).rstrip('.')}. Nothing was submitted.")
     if decided is Verdict.UNCERTAIN:
         return SubmissionUncertain(str(error))
     return SubmissionNotSent(f"{error} Nothing was submitted; a retry of the task submits.")
 
 
 _WAIT_FAILURES: Final[dict[Outcome, type[AirflowException]]] = {
-    Outcome.FAILED: JobFailed,
     Outcome.TIMED_OUT: JobTimedOut,
     Outcome.LOST: JobLost,
     Outcome.REFUSED: JobLost,
@@ -83,15 +102,20 @@ def wait_failure(event: JobEvent, *, retryable: bool = False) -> AirflowExceptio
     """
     Return what a task fails with when its wait ended without a result.
 
-    :param retryable: whether a failed job may be tried, and paid, again.
+    :param retryable: whether a failed job may be tried, and paid, again. Not where the vendor says that it is useless.
     """
-    if retryable and event.outcome is Outcome.FAILED:
-        return AirflowException(wait_sentence(event))
-    return _WAIT_FAILURES[event.outcome](wait_sentence(event))
+    if event.outcome is not Outcome.FAILED:
+        return _WAIT_FAILURES[event.outcome](wait_sentence(event))
+    if event.reason_code in _NO_CREDITS_CODES:
+        return OutOfCredits(wait_sentence(event))
+    may_retry = retryable and event.retryable is not False
+    failure = (JobFailedForNow if may_retry else JobFailed)(wait_sentence(event))
+    failure.reason_code, failure.retryable = event.reason_code, event.retryable
+    return failure
 
 
 def wait_sentence(event: JobEvent) -> str:
     """Return the sentence that says how a wait ended."""
-    return (
-        f"Job {event.handle.job_id} ({event.handle.api.name}) {event.outcome.value.replace('_', ' ')}: {event.message}"
-    )
+    job = f"Job {event.handle.job_id} ({event.handle.api.name})"
+    code = f" ({event.reason_code})" if event.reason_code else ""
+    return f"{job} {event.outcome.value.replace('_', ' ')}{code}: {event.message}"

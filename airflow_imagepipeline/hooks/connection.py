@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from airflow_imagepipeline.contract.errors import Misconfigured
 from airflow_imagepipeline.contract.links import is_loopback
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST: Final = "https://api.imagepipeline.io"
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|[0-9a-fA-F:.]+")
+
+_SHORTEST_HIDDEN: Final = 8
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,21 @@ class ApiAccess:
         return is_loopback(urlsplit(self.origin).hostname)
 
     def key_headers(self, key_header: str) -> dict[str, str]:
-        """Return the header that carries the key. Nothing else ever reads it."""
+        """Return the header that carries the key. Nothing else hands it out."""
         return {key_header: self._key}
+
+    def without_key(self, received: str) -> str:
+        """
+        Return text of the API without the key, should the API have repeated it, in the spellings of JSON and of links.
+
+        A key of fewer than eight characters is left: such a word may well mean something else.
+        """
+        if len(self._key) < _SHORTEST_HIDDEN:
+            return received
+        escaped = json.dumps(self._key)[1:-1]
+        for spelling in (escaped.replace("/", "\\/"), escaped, quote(self._key, safe=""), quote(self._key), self._key):
+            received = received.replace(spelling, "***")
+        return received
 
     @classmethod
     def from_connection(cls, connection: Connection) -> ApiAccess:
@@ -45,27 +61,29 @@ class ApiAccess:
 
         :raises Misconfigured: when key or host cannot be used; the message never holds the key.
         """
-        conn_id = connection.conn_id or ""
-        return cls(conn_id, _origin(connection, conn_id), _checked_key(connection.password, conn_id))
+        access = cls(connection.conn_id or "", "", connection.password or "")
+        host, schema, port = connection.host, connection.schema, connection.port
+        # Error trackers collect the local variables of all frames, and a connection's repr holds its key.
+        del connection
+        access._refuse_unfit_key()
+        return replace(access, origin=_origin(access.conn_id, host, schema, port))
+
+    def _refuse_unfit_key(self) -> None:
+        if not self._key:
+            msg = f"Connection {self.conn_id!r} holds no API key: put it into the password."
+            raise Misconfigured(msg)
+        # A line break in the key would start a header of its own; the HTTP libraries would print the value.
+        if re.search(r"[^\x21-\x7e]", self._key):
+            msg = f"The API key of connection {self.conn_id!r} holds a space, a line break or a foreign letter: "
+            raise Misconfigured(msg + "paste it again.")
 
 
-def _checked_key(key: str | None, conn_id: str) -> str:
-    if not key:
-        msg = f"Connection {conn_id!r} holds no API key: put it into the password."
-        raise Misconfigured(msg)
-    # A line break in the key would start a header of its own; the HTTP libraries would print the value.
-    if not all("\x21" <= c <= "\x7e" for c in key):
-        msg = f"The API key of connection {conn_id!r} holds a space, a line break or a foreign letter: paste it again."
-        raise Misconfigured(msg)
-    return key
-
-
-def _origin(connection: Connection, conn_id: str) -> str:
-    host = (connection.host or DEFAULT_HOST).strip()
-    address = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+def _origin(conn_id: str, host: str | None, schema: str | None, usual_port: int | None) -> str:
+    host = (host or DEFAULT_HOST).strip()
+    address = host if "://" in host else f"{schema or 'https'}://{host}"
     try:
         parts = urlsplit(address)
-        name, port = parts.hostname or "", parts.port or connection.port
+        name, port = parts.hostname or "", parts.port or usual_port
     except ValueError:
         raise Misconfigured(_bad_host(conn_id, "is no host name")) from None
     if parts.username is not None or parts.path not in {"", "/"} or parts.query or parts.fragment:

@@ -6,14 +6,16 @@ import random
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
 
 from airflow_imagepipeline.contract import calls
-from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
+from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
 from airflow_imagepipeline.contract.calls import Call
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters, Refused
 from airflow_imagepipeline.contract.job import Job, JobHandle
@@ -77,7 +79,7 @@ class ImagePipelineHook(BaseHook):
         if "access" not in self.__dict__:
             from airflow.providers.common.compat.connection import get_async_connection
 
-            connection = await get_async_connection(self.imagepipeline_conn_id, hook=type(self))
+            connection = await get_async_connection(self.imagepipeline_conn_id)
             self.__dict__["access"] = ApiAccess.from_connection(connection)
         return self.access
 
@@ -109,7 +111,21 @@ class ImagePipelineHook(BaseHook):
         :raises ImagePipelineError: when it was not taken, or when that is not known (``Uncertain``, ``Malformed``).
         """
         self._refuse_unreachable_inputs(parameters.to_payload(links or {}))
-        call = calls.submit_job(parameters, links, submitted_at=time.time())
+        return self._sent(calls.submit_job(parameters, links, submitted_at=time.time()))
+
+    def upload_image(self, content: bytes, content_type: str, extension: str) -> str:
+        """
+        Give the vendor a copy of an image and return its link. Nothing is paid for it, so it is sent again on a fault.
+
+        :param content: at most 20 MB of PNG, JPEG, WebP or GIF.
+        :param content_type: ``image/png``, say.
+        :param extension: of a file name, without the dot; the file's own name is not told.
+        :return: a link that the vendor's pages call permanent: who knows it can open the image.
+        :raises ImagePipelineError: when it was not taken.
+        """
+        return self._sent(calls.upload_image(content, content_type, extension))
+
+    def _sent(self, call: Call[T]) -> T:
         engine = Retrying(
             retry=retry_if_exception(lambda error: resending.may_send_again(call.request.kind, error)),
             wait=self._pause,
@@ -117,8 +133,8 @@ class ImagePipelineHook(BaseHook):
             sleep=self._sleep,
             reraise=True,
         )
-        job: Job = engine(self.send, call)
-        return job
+        result: T = engine(self.send, call)
+        return result
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -127,11 +143,8 @@ class ImagePipelineHook(BaseHook):
         return seconds
 
     def _refuse_unreachable_inputs(self, payload: Mapping[str, Any]) -> None:
-        from urllib.parse import urlsplit
-
         for name, value in payload.items():
-            is_link = isinstance(value, str) and value.startswith(("http://", "https://"))
-            if is_link and is_loopback(urlsplit(value).hostname) and not self.access.is_loopback:
+            if is_loopback(_host(value)) and not self.access.is_loopback:
                 msg = f"{name}: the image lies on this machine, where {self.access.origin} cannot fetch it."
                 raise InvalidParameters(msg)
 
@@ -182,17 +195,54 @@ class ImagePipelineHook(BaseHook):
         """
         Try the connection without paying.
 
-        The API has no call that proves a key for nothing: a job that does not exist is asked for. A refused key shows;
+        The current generation has an account endpoint, whose answer (it holds the key) is neither read nor shown. The
+        old one has no call that proves a key for nothing: a job that does not exist is asked for; a refused key shows,
         an accepted one cannot be told from one that is not looked at.
         """
+        try:
+            self.send(calls.get_account())
+        except Refused as error:
+            return self._test_old_generation(f"The account endpoint answered {error.status}")
+        except ImagePipelineError as error:
+            return False, str(error)
+        return True, f"{self.access.origin} accepts the key, as its account endpoint says."
+
+    def _test_old_generation(self, account: str) -> tuple[bool, str]:
         try:
             self.get_job(JobHandle(SDXL_IMAGE_TO_IMAGE, _PROBE_ID))
         except Refused as error:
             if error.status != _NOT_FOUND:
-                return False, str(error)
+                return False, f"{error} {account}."
         except ImagePipelineError as error:
             return False, str(error)
         return True, (
-            f"{self.access.origin} answers and did not refuse the key. "
-            "The API has no free call that proves more; the first job will."
+            f"{self.access.origin} answers, and the SDXL endpoint did not refuse the key. {account}, so the key may be "
+            "one of the old generation only. There is no free call that proves more; the first job will."
         )
+
+
+def finished_without_id(result: object) -> Job | None:
+    """
+    Return the job that a result holds whole: one that was done when it was submitted, and got no id to be looked up by.
+
+    :param result: what an operator or the sensor returned; None is returned for everything that names a job by its id.
+    :raises ValueError: when it belongs to an API that this version does not know.
+    """
+    if not isinstance(result, Mapping) or result.get("job_id") is not None:
+        return None
+    links = result.get("download_urls")
+    if not isinstance(links, list) or not links or not all(isinstance(link, str) for link in links):
+        return None
+    # The other fields are read as always; the id is only there to be read.
+    handle = replace(JobHandle.from_payload({**result, "job_id": "none"}), job_id=None)
+    return Job(handle, JobStatus.SUCCESS, tuple(links))
+
+
+def _host(value: object) -> str | None:
+    if not isinstance(value, str) or not value.startswith(("http://", "https://")):
+        return None
+    try:
+        return urlsplit(value).hostname
+    except ValueError:
+        # A prompt may begin like a link.
+        return None

@@ -26,9 +26,17 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.hooks.connection import ApiAccess
 
 CONNECT_SECONDS: Final = 10.0
-READ_SECONDS: Final[Mapping[RequestKind, float]] = {RequestKind.SUBMIT: 60.0, RequestKind.LOOK: 30.0}
+READ_SECONDS: Final[Mapping[RequestKind, float]] = {
+    RequestKind.SUBMIT: 60.0,
+    RequestKind.LOOK: 30.0,
+    RequestKind.UPLOAD: 60.0,
+}
 """Longest silence of the server."""
-TOTAL_SECONDS: Final[Mapping[RequestKind, float]] = {RequestKind.SUBMIT: 90.0, RequestKind.LOOK: 60.0}
+TOTAL_SECONDS: Final[Mapping[RequestKind, float]] = {
+    RequestKind.SUBMIT: 90.0,
+    RequestKind.LOOK: 60.0,
+    RequestKind.UPLOAD: 300.0,
+}
 """Longest time for a request and its whole answer."""
 
 _CHUNK: Final = 65536
@@ -48,7 +56,7 @@ def _headers(access: ApiAccess, request: ApiRequest) -> dict[str, str]:
         **access.key_headers(request.key_header),
     }
     if request.body is not None:
-        headers["Content-Type"] = "application/json"
+        headers["Content-Type"] = request.content_type
     if request.kind is RequestKind.SUBMIT:
         # A kept-alive connection may be dead: the request would be lost without anyone knowing whether it was taken.
         headers["Connection"] = "close"
@@ -64,9 +72,13 @@ def send_with_requests(access: ApiAccess, request: ApiRequest) -> ApiResponse:
     import requests
 
     until = time.monotonic() + TOTAL_SECONDS[request.kind]
+    session = requests.Session()
+    # requests works out where a redirect leads even if it is not followed: it would read the whole body, however
+    # large, and raise what is no RequestException for a Location that is no address.
+    session.get_redirect_target = lambda _: None  # type: ignore[method-assign, assignment]
     try:
         with (
-            requests.Session() as session,
+            session,
             session.request(
                 request.method,
                 access.origin + request.path,
@@ -81,9 +93,20 @@ def send_with_requests(access: ApiAccess, request: ApiRequest) -> ApiResponse:
         ):
             body = _read_until(response, until)
     except requests.RequestException as exc:
-        raise _named_requests(exc, source_of(access, request)) from None
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return ApiResponse(source_of(access, request), response.status_code, headers, body, time.time())
+        failure = _named_requests(exc, source_of(access, request))
+    else:
+        return _answer(access, request, response.status_code, response.headers, body)
+    # Out here, so that the library's error, which holds the request's headers, is not even a suppressed context.
+    raise failure
+
+
+def _answer(
+    access: ApiAccess, request: ApiRequest, status: int, headers: Mapping[str, str], body: bytes
+) -> ApiResponse:
+    # What an API repeats of the key would go on into messages, and those into logs and events.
+    shown = {name.lower(): access.without_key(value) for name, value in headers.items()}
+    body = access.without_key(body.decode("latin-1")).encode("latin-1")
+    return ApiResponse(source_of(access, request), status, shown, body, time.time())
 
 
 def _read_until(response: requests.Response, until: float) -> bytes:
@@ -119,9 +142,9 @@ def _named_requests(error: requests.RequestException, source: str) -> ImagePipel
     name = type(cause or error).__name__
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(cause):
         return _bad_certificate(source, _verify_reason(str(cause)))
-    if isinstance(
-        error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader | requests.exceptions.InvalidSchema
-    ):
+    # With a request of its own, an InvalidHeader is one of the answer: the request had left.
+    is_ours = isinstance(error, requests.exceptions.InvalidHeader) and error.request is None
+    if is_ours or isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
         return Misconfigured(f"{source} could not be formed ({name}): check the host and the key of the connection.")
     not_connected = (urllib3.ConnectTimeoutError, urllib3.NewConnectionError, urllib3.NameResolutionError)
     if isinstance(error, requests.ConnectTimeout) or isinstance(cause, not_connected):
@@ -142,7 +165,7 @@ def _bad_certificate(source: str, reason: str) -> Misconfigured:
 
 
 def _not_sent(source: str, name: str) -> NotSent:
-    return NotSent(f"{source} was not sent: no connection to the host ({name}). Nothing was submitted by it.")
+    return NotSent(f"{source} was not sent: no connection to the host ({name}).")
 
 
 def _no_tunnel(source: str, said: str) -> ImagePipelineError:
@@ -188,9 +211,10 @@ async def send_with_aiohttp(access: ApiAccess, request: ApiRequest, session: aio
         ) as response:
             body = await _aread_capped(response)
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-        raise _named_aiohttp(exc, source_of(access, request)) from None
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return ApiResponse(source_of(access, request), response.status, headers, body, time.time())
+        failure = _named_aiohttp(exc, source_of(access, request))
+    else:
+        return _answer(access, request, response.status, response.headers, body)
+    raise failure  # as in send_with_requests
 
 
 async def _aread_capped(response: aiohttp.ClientResponse) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_imagepipeline.contract.parameters import ImageToImageParameters
+from airflow_imagepipeline.contract.parameters import EditImageParameters, ImageToImageParameters
 from airflow_imagepipeline.operators.job import ImagePipelineJobOperator
 
 
@@ -35,8 +35,8 @@ class ImageToImageOperator(ImagePipelineJobOperator):
     All other arguments are those of :class:`ImagePipelineJobOperator`.
     """
 
-    parameter_fields: tuple[str, ...] = tuple(ImageToImageParameters.model_fields)
-    template_fields: Sequence[str] = (*parameter_fields, *ImagePipelineJobOperator.template_fields)
+    parameters_class = ImageToImageParameters
+    template_fields: Sequence[str] = (*ImageToImageParameters.model_fields, *ImagePipelineJobOperator.template_fields)
     template_fields_renderers = {"extra_parameters": "json"}  # noqa: RUF012 - as Airflow declares it
 
     def __init__(
@@ -74,6 +74,81 @@ class ImageToImageOperator(ImagePipelineJobOperator):
         self.refiner = refiner
         self.extra_parameters = extra_parameters
 
-    def parameters(self) -> ImageToImageParameters:
-        """Return the checked parameters of the job."""
-        return ImageToImageParameters.checked({name: getattr(self, name) for name in self.parameter_fields})
+
+class EditImageOperator(ImagePipelineJobOperator):
+    """
+    Edit an image with the vendor's current endpoint (``POST /edit/image/v1``): one image a job.
+
+    Fields that are None, empty or the text ``None`` are not sent, but a seed is drawn and sent when none is given.
+
+    :param input_image: the image to edit, or a list of images: an https link that the vendor can open,
+        ``s3://bucket/key`` of your own (signed at submit time, for an hour at most), or, with ``upload_inputs``, an
+        absolute path or an address of Airflow's object storage. (templated)
+    :param prompt: an instruction ("make the background white"), not a description. (templated)
+    :param samples: 1 or None: map the task over seeds for more. (templated)
+    :param mode: ``anime``, say. (templated)
+    :param width: pixels, 1-2048; the input's size when None. (templated)
+    :param height: pixels, 1-2048; the input's size when None. (templated)
+    :param num_inference_steps: 1-100; the vendor's default is 8. (templated)
+    :param guidance_scale: 0-20; the vendor's default is 1.5. (templated)
+    :param refine_strength: 0-1. (templated)
+    :param faster_inference: False takes 20 steps. (templated)
+    :param cfg_norm_strength: 0-1. (templated)
+    :param product_saturation: 0-2. (templated)
+    :param palette: colours, as hexadecimal RGB. (templated)
+    :param seed: makes the image reproducible. (templated)
+    :param output_format: ``webp`` (the vendor's default), ``jpeg`` or ``png``. (templated)
+    :param profile_id: an identity profile of the account. (templated)
+    :param extra_parameters: fields that are not listed here, sent as they are. (templated)
+    :param upload_inputs: give the vendor copies of ``s3://`` objects and files (20 MB each at most) instead of signed
+        links. The links of such copies are called permanent: who knows one can open the image.
+
+    All other arguments are those of :class:`ImagePipelineJobOperator`.
+    """
+
+    parameters_class = EditImageParameters
+    template_fields: Sequence[str] = (*EditImageParameters.model_fields, *ImagePipelineJobOperator.template_fields)
+    template_fields_renderers = {"extra_parameters": "json"}  # noqa: RUF012 - as Airflow declares it
+
+    def __init__(
+        self,
+        *,
+        input_image: str | list[str],
+        prompt: str,
+        samples: int | str | None = None,
+        mode: str | None = None,
+        width: int | str | None = None,
+        height: int | str | None = None,
+        num_inference_steps: int | str | None = None,
+        guidance_scale: float | str | None = None,
+        refine_strength: float | str | None = None,
+        faster_inference: bool | str | None = None,
+        cfg_norm_strength: float | str | None = None,
+        product_saturation: float | str | None = None,
+        palette: list[str] | None = None,
+        seed: int | str | None = None,
+        output_format: str | None = None,
+        profile_id: str | None = None,
+        extra_parameters: dict[str, Any] | None = None,
+        upload_inputs: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.input_image = input_image
+        self.prompt = prompt
+        self.samples = samples
+        self.mode = mode
+        self.width = width
+        self.height = height
+        self.num_inference_steps = num_inference_steps
+        self.guidance_scale = guidance_scale
+        self.refine_strength = refine_strength
+        self.faster_inference = faster_inference
+        self.cfg_norm_strength = cfg_norm_strength
+        self.product_saturation = product_saturation
+        self.palette = palette
+        self.seed = seed
+        self.output_format = output_format
+        self.profile_id = profile_id
+        self.extra_parameters = extra_parameters
+        self.upload_inputs = upload_inputs

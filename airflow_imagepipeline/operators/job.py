@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import time
-from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
 from airflow_imagepipeline.contract.api import JobStatus
+from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
 from airflow_imagepipeline.contract.job import Job, JobHandle
-from airflow_imagepipeline.contract.parameters import ImageToImageParameters, is_unset
+from airflow_imagepipeline.contract.job_parameters import JobParameters, is_unset
 from airflow_imagepipeline.contract.result import JobResult
 from airflow_imagepipeline.exceptions import submission_failure, wait_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.landing.landing import land_job
 from airflow_imagepipeline.links.storage import LandedImageLink
+from airflow_imagepipeline.operators.inputs import links_for, refuse_files
 from airflow_imagepipeline.operators.submission import Submission
 from airflow_imagepipeline.policy.submission import Phase
 from airflow_imagepipeline.policy.waiting import JobEvent, Outcome, event_of
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 BACKSTOP: Final = 300.0
 """Seconds after the deadline in which the trigger must have ended by itself."""
-_LONGEST_SIGNATURE: Final = 3600.0
 
 
 class ImagePipelineJobOperator(BaseOperator):
@@ -56,12 +57,17 @@ class ImagePipelineJobOperator(BaseOperator):
     :param retry_failed_jobs: whether an automatic retry submits anew (and pays again) after the vendor reports a failed
         job; False fails the task for good.
     :param job_id: a job to take up instead of submitting, say one found on the vendor's dashboard. (templated)
-    :param return_urls: whether a result without landed images holds the vendor's links; they end up in XCom.
+    :param return_urls: whether a result without landed images holds the vendor's links; they end up in XCom. Those of a
+        job without an id (finished in the answer to its submission) are always returned: nothing else leads to it.
     """
 
     template_fields: Sequence[str] = ("imagepipeline_conn_id", "aws_conn_id", "destination", "file_stem", "job_id")
     operator_extra_links = (LandedImageLink(),)
     ui_color = "#f3e8ff"
+
+    parameters_class: ClassVar[type[JobParameters]]
+    """The endpoint's parameters; each of their fields is an argument and an attribute of the operator."""
+    upload_inputs: bool = False
 
     def __init__(
         self,
@@ -96,13 +102,14 @@ class ImagePipelineJobOperator(BaseOperator):
         self.retry_failed_jobs = retry_failed_jobs
         self.job_id = job_id
 
-    @abstractmethod
-    def parameters(self) -> ImageToImageParameters:
+    def parameters(self) -> JobParameters:
         """
         Return the checked parameters of the job.
 
         :raises InvalidParameters: naming the field, the value and the range.
         """
+        fields = self.parameters_class.model_fields
+        return self.parameters_class.checked({name: getattr(self, name) for name in fields})
 
     @cached_property
     def hook(self) -> ImagePipelineHook:
@@ -117,10 +124,10 @@ class ImagePipelineJobOperator(BaseOperator):
         :raises AirflowException: see :mod:`airflow_imagepipeline.exceptions`.
         """
         try:
+            handed_in = self._handed_in()
             submission = self._submission(context)
         except ImagePipelineError as error:
             raise submission_failure(error) from error
-        handed_in = None if is_unset(self.job_id) else JobHandle.from_payload(self.job_id)
         started = handed_in or submission.job_or_handle(self._prepare)
         handle = started.handle if isinstance(started, Job) else started
         self.log.info("Job %s of %s.", handle.job_id, handle.api.name)
@@ -138,15 +145,29 @@ class ImagePipelineJobOperator(BaseOperator):
         :param event: what the trigger fired, see :class:`JobEvent`.
         """
         ended = JobEvent.from_payload(event)
-        return self._ended(context, self.hook.last_look(ended.handle) if ended.outcome is Outcome.SUCCEEDED else ended)
+        if ended.outcome is Outcome.SUCCEEDED:
+            try:
+                ended = self.hook.last_look(ended.handle)
+            except ImagePipelineError as error:
+                ended = JobEvent(ended.handle, Outcome.UNREACHABLE, str(error))
+        return self._ended(context, ended)
 
     def on_kill(self) -> None:
         """Log only: the API has no way to cancel a job."""
         self.log.warning("The API cannot cancel a job: one that was submitted may still finish and be billed.")
 
+    def _handed_in(self) -> JobHandle | None:
+        try:
+            api = self.parameters_class.api.name
+            return None if is_unset(self.job_id) else JobHandle.from_payload(self.job_id, api)
+        except ValueError as error:
+            msg = f"job_id: {error}"
+            raise InvalidParameters(msg) from error
+
     def _submission(self, context: Context) -> Submission:
         parameters = self.parameters()
         self._check_arguments()
+        refuse_files(parameters.inputs(), upload=self.upload_inputs)
         for advice in parameters.advice():
             self.log.warning("%s", advice)
         return Submission(
@@ -163,7 +184,7 @@ class ImagePipelineJobOperator(BaseOperator):
             msg = "destination: landing needs wait_for_completion=True; without it use the sensor and the transfer."
             raise InvalidParameters(msg)
         for name, seconds in {"poll_interval": self.poll_interval, "timeout": self.timeout}.items():
-            if not isinstance(seconds, int | float) or not seconds > 0:
+            if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
                 msg = f"{name}: {seconds!r} is not a number of seconds above 0"
                 raise InvalidParameters(msg)
         if self.on_ambiguous_submit not in {"fail", "resubmit"}:
@@ -188,13 +209,11 @@ class ImagePipelineJobOperator(BaseOperator):
                 where = self._folder.uri_of(there[0])
                 msg = f"{where} exists: give another file_stem, or overwrite=True. Nothing was submitted."
                 raise AlreadyThere(msg)
-        private = [address for address in self.parameters().inputs() if address.startswith("s3://")]
-        if not private:
-            return {}
-        from airflow_imagepipeline.storage.s3 import signed_link
-
-        seconds = int(min(self.timeout, _LONGEST_SIGNATURE))
-        return {address: signed_link(address, self.aws_conn_id, seconds) for address in private}
+        inputs = self.parameters().inputs()
+        try:
+            return links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=self.upload_inputs)
+        except ImagePipelineError as error:
+            raise submission_failure(error, RequestKind.UPLOAD) from error
 
     def _seconds_allowed(self) -> float:
         # Airflow does not count the time in the triggerer against execution_timeout: the deadline does.
@@ -225,7 +244,9 @@ class ImagePipelineJobOperator(BaseOperator):
         if self._folder is not None:
             result = land_job(self.hook, ended.job, self._folder, self.file_stem, overwrite=self.overwrite)
         else:
-            links = ended.job.download_urls if self.return_urls else None
-            result = JobResult(ended.handle, ended.job.status, download_urls=links)
+            # Without an id the job can never be looked at again: its links are all there is of what was paid for.
+            is_wanted = self.return_urls or ended.handle.job_id is None
+            links = ended.job.download_urls if is_wanted else None
+            result = JobResult(ended.handle, ended.job.status, download_urls=links, cost=ended.job.cost)
         mark(context, ended.handle, Phase.STORED if self._folder else Phase.HANDED_OVER, self.timeout)
         return result.to_payload()

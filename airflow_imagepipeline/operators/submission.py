@@ -27,7 +27,7 @@ from airflow_imagepipeline.policy.submission import (
 from airflow_imagepipeline.records.task_state import records_of
 
 if TYPE_CHECKING:
-    from airflow_imagepipeline.contract.parameters import ImageToImageParameters
+    from airflow_imagepipeline.contract.job_parameters import JobParameters
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 
 log: Final = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Submission:
         self,
         context: Mapping[str, Any],
         hook: ImagePipelineHook,
-        parameters: ImageToImageParameters,
+        parameters: JobParameters,
         *,
         timeout: float,
         resubmit: bool = False,
@@ -111,7 +111,9 @@ class Submission:
             msg = f"The record of this task's submissions cannot be read ({type(exc).__name__}), so nothing is sent."
             raise RecordUnavailable(msg) from exc
         action = decide(self.record, latest, self._wish)
-        self.record = self.record or (latest if action is Action.CHANGED else None)
+        if action is Action.TAKE_UP and self.record is not None and self.record != latest:
+            self._records.take_up(self.record)
+        self.record = latest if action is Action.CHANGED else self.record
         return action
 
     def _stopped(self, action: Action) -> Exception:
@@ -133,7 +135,7 @@ class Submission:
                     raise self._uncertain(error) from error
                 log.warning("%s It is submitted again: on_ambiguous_submit='resubmit'.", error)
             except ImagePipelineError as error:
-                raise self._failed(error) from error
+                raise (self._failed(error) if failures == 0 else self._failed_later(error)) from error
             else:
                 break
         self._submitted(job)
@@ -156,12 +158,15 @@ class Submission:
             token=token,
         )
         try:
-            self._records.begin(record)
+            # Preparing takes seconds: what the decision was made on may be out of date.
+            is_alone = self._records.get(record.fingerprint) == self.record
+            if is_alone:
+                self._records.begin(record)
             written = self._records.get(record.fingerprint)
         except Exception as exc:
             msg = f"The intent to submit cannot be recorded ({type(exc).__name__}), so nothing is sent."
             raise RecordUnavailable(msg) from exc
-        if written is None or written.token != token:
+        if not is_alone or written is None or written.token != token:
             msg = "Another worker runs the same try of this task and is submitting; this one submits nothing."
             raise RecordUnavailable(msg)
         self.record = record
@@ -188,6 +193,13 @@ class Submission:
             except Exception as exc:  # noqa: BLE001 - what failed first is what the reader must see
                 log.warning("The record of a request that was not taken could not be removed (%s).", type(exc).__name__)
         return failure
+
+    def _failed_later(self, error: ImagePipelineError) -> Exception:
+        # "resubmit" alone comes here: this request was not taken, but one before it may have been. The record stays.
+        failure = submission_failure(error)
+        if isinstance(failure, SubmissionUncertain):
+            return self._uncertain(error)
+        return type(failure)(uncertain_sentence(str(error), self.record))
 
     def _write(self, record: SubmissionRecord) -> None:
         self.record = record

@@ -16,6 +16,7 @@ log: Final = logging.getLogger(__name__)
 
 _PREFIX: Final = "imagepipeline:"
 _LATEST: Final = _PREFIX + "latest"
+_TAKEN_UP: Final = _PREFIX + "taken-up"
 _SHORTEST_RETENTION: Final = 7 * 86400.0
 
 
@@ -37,13 +38,24 @@ class TaskStateRecords:
 
     def latest(self) -> SubmissionRecord | None:
         """Return the newest record of the task instance, or None."""
-        key = self._store.get(_LATEST)
-        return self._read(key) if isinstance(key, str) else None
+        return self._pointed_to(_LATEST)
+
+    def of_job(self, handle: JobHandle) -> SubmissionRecord | None:
+        """Return the record of the job that this try submitted or took up, or None."""
+        records = (self._pointed_to(pointer) for pointer in (_LATEST, _TAKEN_UP))
+        return next((record for record in records if record is not None and _is_of(handle, record)), None)
 
     def begin(self, record: SubmissionRecord) -> None:
         """Write the record of a request that is about to leave, and remember it as the newest."""
         self.put(record)
         self._store.set(_LATEST, _key(record.fingerprint), retention=self._retention)
+
+    def take_up(self, record: SubmissionRecord) -> None:
+        """Remember a record that is not the newest: a mapped task's index may stand for an earlier item again."""
+        try:
+            self._store.set(_TAKEN_UP, _key(record.fingerprint), retention=self._retention)
+        except Exception as exc:  # noqa: BLE001 - as in keep
+            log.warning("That job %s is taken up cannot be written (%s).", record.job_id, type(exc).__name__)
 
     def put(self, record: SubmissionRecord) -> None:
         """Write a record whole: it is one value, so a crash leaves the old one or the new one."""
@@ -60,6 +72,10 @@ class TaskStateRecords:
     def remove(self, record: SubmissionRecord) -> None:
         """Forget a request that was certainly not taken."""
         self._store.delete(_key(record.fingerprint))
+
+    def _pointed_to(self, pointer: str) -> SubmissionRecord | None:
+        key = self._store.get(pointer)
+        return self._read(key) if isinstance(key, str) else None
 
     def _read(self, key: str) -> SubmissionRecord | None:
         value = self._store.get(key)
@@ -78,13 +94,19 @@ def mark(context: Mapping[str, Any], handle: JobHandle, phase: Phase, timeout: f
     if records is None:
         return
     try:
-        record = records.latest()
+        record = records.of_job(handle)
     except Exception as exc:  # noqa: BLE001 - as in keep
         log.warning("The record of job %s cannot be read (%s).", handle.job_id, type(exc).__name__)
         return
-    if record is not None and record.job_id == handle.job_id:
-        records.keep(replace(record, phase=phase))
+    if record is not None:
+        records.keep(replace(record, phase=phase, job_id=handle.job_id))
 
 
 def _key(fingerprint: str) -> str:
     return _PREFIX + fingerprint[:12]
+
+
+def _is_of(handle: JobHandle, record: SubmissionRecord) -> bool:
+    # The job's id may not have reached the store: then the seed tells that this is its submission.
+    is_unanswered = record.phase is Phase.SUBMITTING and record.job_id is None
+    return record.job_id == handle.job_id or (is_unanswered and record.seed == handle.seed)

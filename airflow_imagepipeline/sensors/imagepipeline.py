@@ -16,16 +16,16 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_imagepipeline.contract.api import JobStatus
+from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
 from airflow_imagepipeline.contract.result import JobResult
 from airflow_imagepipeline.exceptions import wait_sentence
-from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
-from airflow_imagepipeline.policy.waiting import JobEvent, JobWait, Outcome
+from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook, finished_without_id
+from airflow_imagepipeline.policy.waiting import JobEvent, JobWait, Outcome, event_of
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
 _BACKSTOP: Final = 300.0
 _LONGEST_DOUBT: Final = 5.0
@@ -39,12 +39,14 @@ class ImagePipelineJobSensor(BaseSensorOperator):
     A failed, lost or unreadable job fails the task for good (``AirflowFailException``), the deadline is an
     ``AirflowSensorTimeout``; with ``soft_fail=True`` both skip it.
 
-    :param job: a job id of the SDXL image-to-image API, or what an operator of this provider returned. (templated)
+    :param job: a job id, or what an operator of this provider returned. (templated)
+    :param api: the API that is meant where ``job`` is a mere id: ``sdxl/image2image/v1`` or ``edit/image/v1``.
     :param imagepipeline_conn_id: connection of type ``imagepipeline``. (templated)
     :param deferrable: wait in the triggerer, without a worker; default from ``[operators] default_deferrable``.
     :param poke_interval: seconds between two looks.
     :param timeout: seconds from the first look in which the job must be done.
-    :param return_urls: whether the result holds the vendor's links; they end up in XCom.
+    :param return_urls: whether the result holds the vendor's links; they end up in XCom. Those of a job without an id
+        (finished in the answer to its submission) are always returned: nothing else leads to it.
     """
 
     template_fields: Sequence[str] = ("job", "imagepipeline_conn_id")
@@ -53,7 +55,8 @@ class ImagePipelineJobSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        job: str | dict[str, Any],
+        job: str | dict[str, Any] | XComArg,
+        api: str = SDXL_IMAGE_TO_IMAGE.name,
         imagepipeline_conn_id: str = ImagePipelineHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = 5.0,
@@ -63,6 +66,7 @@ class ImagePipelineJobSensor(BaseSensorOperator):
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
         self.job = job
+        self.api = api
         self.imagepipeline_conn_id = imagepipeline_conn_id
         self.deferrable = deferrable
         self.return_urls = return_urls
@@ -74,11 +78,11 @@ class ImagePipelineJobSensor(BaseSensorOperator):
         The deferrable way also begins here, inside the base class's loop, so that ``soft_fail`` treats both alike.
         """
         try:
-            handle = JobHandle.from_payload(self.job)
-            event = self._look(ImagePipelineHook(self.imagepipeline_conn_id), handle)
+            finished = finished_without_id(self.job)
+            handle = finished.handle if finished else JobHandle.from_payload(self.job, self.api)
+            event = event_of(finished) if finished else self._look(self._hook(), handle)
         except (ImagePipelineError, AirflowNotFoundException, ValueError) as error:
-            msg = f"The job cannot be looked at: {error}"
-            raise AirflowFailException(msg) from error
+            raise _not_looked_at(error) from error
         if event is not None:
             return PokeReturnValue(is_done=True, xcom_value=self._outcome(event))
         if self.deferrable:
@@ -93,8 +97,14 @@ class ImagePipelineJobSensor(BaseSensorOperator):
         """
         ended = JobEvent.from_payload(event)
         if ended.outcome is Outcome.SUCCEEDED and self.return_urls:
-            ended = ImagePipelineHook(self.imagepipeline_conn_id).last_look(ended.handle)
+            try:
+                ended = self._hook().last_look(ended.handle)
+            except ImagePipelineError as error:
+                raise _not_looked_at(error) from error
         return self._outcome(ended)
+
+    def _hook(self) -> ImagePipelineHook:
+        return ImagePipelineHook(self.imagepipeline_conn_id)
 
     def _look(self, hook: ImagePipelineHook, handle: JobHandle) -> JobEvent | None:
         # A few bad answers in a row end a wait, but a rescheduled sensor remembers nothing: it looks again at once.
@@ -120,5 +130,11 @@ class ImagePipelineJobSensor(BaseSensorOperator):
             raise AirflowSensorTimeout(wait_sentence(event))
         if event.outcome is not Outcome.SUCCEEDED:
             raise AirflowFailException(wait_sentence(event))
-        links = event.job.download_urls if event.job and self.return_urls else None
-        return JobResult(event.handle, JobStatus.SUCCESS, download_urls=links).to_payload()
+        is_wanted = self.return_urls or event.handle.job_id is None
+        links = event.job.download_urls if event.job and is_wanted else None
+        cost = event.job.cost if event.job else {}
+        return JobResult(event.handle, JobStatus.SUCCESS, download_urls=links, cost=cost).to_payload()
+
+
+def _not_looked_at(error: Exception) -> AirflowFailException:
+    return AirflowFailException(f"The job cannot be looked at: {error}")

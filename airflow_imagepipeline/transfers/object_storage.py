@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk import BaseOperator, Context, XComArg
 
+from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
-from airflow_imagepipeline.exceptions import JobUnreachable, SubmissionRefused, wait_failure
-from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
+from airflow_imagepipeline.exceptions import wait_failure
+from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook, finished_without_id
 from airflow_imagepipeline.landing.landing import land_job
 from airflow_imagepipeline.links.storage import LandedImageLink
-from airflow_imagepipeline.policy.waiting import Outcome
+from airflow_imagepipeline.policy.waiting import Outcome, event_of
 
 
 class ImagePipelineToObjectStorageOperator(BaseOperator):
     """
     Land a job's images in storage. The links are looked up here, so that none travels through XCom.
 
-    A job that is not done yet is waited for during two minutes at most: use the sensor before this.
+    A job that is not done yet is waited for during two minutes at most: use the sensor before this. A job without an id
+    (finished in the answer to its submission) is landed from the links of the result that is handed in.
 
-    :param job: a job id of the SDXL image-to-image API, or what an operator of this provider returned. (templated)
+    :param job: a job id, or what an operator of this provider returned. (templated)
+    :param api: the API that is meant where ``job`` is a mere id: ``sdxl/image2image/v1`` or ``edit/image/v1``.
     :param destination: folder: ``s3://bucket/prefix``, ``file:///path`` or another address of Airflow's object storage.
         (templated)
     :param imagepipeline_conn_id: connection of type ``imagepipeline``. (templated)
@@ -38,8 +42,9 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
     def __init__(
         self,
         *,
-        job: str | dict[str, Any],
+        job: str | dict[str, Any] | XComArg,
         destination: str,
+        api: str = SDXL_IMAGE_TO_IMAGE.name,
         imagepipeline_conn_id: str = ImagePipelineHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         file_stem: str | None = None,
@@ -48,6 +53,7 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.job = job
+        self.api = api
         self.destination = destination
         self.imagepipeline_conn_id = imagepipeline_conn_id
         self.aws_conn_id = aws_conn_id
@@ -64,15 +70,16 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
 
         hook = ImagePipelineHook(self.imagepipeline_conn_id)
         try:
-            handle = JobHandle.from_payload(self.job)
+            _ = hook.access
+            finished = finished_without_id(self.job)
+            handle = finished.handle if finished else JobHandle.from_payload(self.job, self.api)
             stem = checked_stem(self.file_stem) if self.file_stem else None
             folder = open_folder(self.destination, self.aws_conn_id)
-            folder.prepare()
-            ended = hook.last_look(handle)
-        except ImagePipelineError as error:
-            raise JobUnreachable(str(error)) from error
-        except ValueError as error:
-            raise SubmissionRefused(str(error)) from error
+        except (ImagePipelineError, ValueError) as error:
+            msg = f"The job cannot be landed: {error}"
+            raise AirflowFailException(msg) from error
+        folder.prepare()
+        ended = event_of(finished) if finished else hook.last_look(handle)
         if ended.job is None or ended.outcome is not Outcome.SUCCEEDED:
             raise wait_failure(ended)
         return land_job(hook, ended.job, folder, stem, overwrite=self.overwrite).to_payload()

@@ -1,0 +1,213 @@
+"""Every way in which a network fails has one class, whichever library was sending: the class decides about money."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_imagepipeline.contract import calls
+from airflow_imagepipeline.contract.calls import RequestKind
+from airflow_imagepipeline.contract.errors import ImagePipelineError, Malformed, Misconfigured, NotSent, Uncertain
+from airflow_imagepipeline.hooks import transport
+from tests.faults import (
+    Accept,
+    ScriptedServer,
+    answer,
+    close_after_request,
+    cut_after,
+    drip,
+    drip_headers,
+    endless,
+    forever,
+    gzip_bomb,
+    raw,
+    reset_after_request,
+    silent,
+    unanswered_port,
+)
+from tests.faults.certificates import self_signed
+from tests.hooks.test_imagepipeline import HANDLE, PARAMETERS, in_both_libraries, sent
+from tests.running import fails_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.faults import Instruction
+
+pytestmark = pytest.mark.usefixtures("logs")
+
+PENDING = b'{"id": "job-1", "status": "PENDING", "note": "' + b"x" * 200 + b'"}'
+CALLS = {"submission": lambda: calls.submit_job(PARAMETERS), "look": lambda: calls.get_job(HANDLE)}
+
+for_both_kinds = pytest.mark.parametrize("kind", CALLS)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(transport, "READ_SECONDS", dict.fromkeys(RequestKind, 0.5))
+    monkeypatch.setattr(transport, "TOTAL_SECONDS", dict.fromkeys(RequestKind, 1.0))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@contextmanager
+def _refusing(_: Path) -> Iterator[str]:
+    with ScriptedServer(listening=False) as server:
+        yield server.url
+
+
+@contextmanager
+def _unknown(_: Path) -> Iterator[str]:
+    yield "https://x.invalid"
+
+
+@contextmanager
+def _unanswered(_: Path) -> Iterator[str]:
+    with unanswered_port() as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _untrusted(folder: Path) -> Iterator[str]:
+    with ScriptedServer(tls=self_signed(folder).context) as server:
+        yield server.url
+
+
+@contextmanager
+def _expired(folder: Path) -> Iterator[str]:
+    with ScriptedServer(tls=self_signed(folder, expired=True).context) as server:
+        yield server.url
+
+
+@contextmanager
+def _mute_tls(_: Path) -> Iterator[str]:
+    with ScriptedServer(at_connect=Accept.MUTE) as server:
+        yield server.url.replace("http", "https")
+
+
+@for_both_kinds
+@in_both_libraries
+@pytest.mark.parametrize(
+    ("place", "error", "words"),
+    [
+        pytest.param(_refusing, NotSent, "no connection to the host", id="connection refused"),
+        pytest.param(_unknown, NotSent, "no connection to the host", id="unknown name"),
+        pytest.param(_unanswered, NotSent, "no connection to the host", id="nobody answers the connection"),
+        pytest.param(_untrusted, Misconfigured, "certificate is not valid", id="unknown authority"),
+        pytest.param(_expired, Misconfigured, "certificate is not valid", id="expired certificate"),
+    ],
+)
+def test_where_no_connection_stands_nothing_was_sent(
+    connection: Callable[..., None],
+    place: Any,
+    error: type[ImagePipelineError],
+    words: str,
+    tmp_path: Path,
+    *,
+    library: str,
+    kind: str,
+) -> None:
+    with place(tmp_path) as url:
+        connection(url)
+        with fails_with(error, "(connection 'imagepipeline_default')", "was not sent", words):
+            sent(CALLS[kind](), library)
+
+
+@for_both_kinds
+@in_both_libraries
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        pytest.param(reset_after_request(), Uncertain, id="reset"),
+        pytest.param(close_after_request(), Uncertain, id="closed"),
+        pytest.param(silent(), Uncertain, id="silence"),
+        pytest.param(raw(b"nonsense\r\n\r\n"), Uncertain, id="no HTTP"),
+        pytest.param(raw(b"HTTP/1.1 abc OK\r\n\r\n"), Uncertain, id="no status"),
+        pytest.param(cut_after(10, PENDING), Uncertain, id="cut in the body"),
+        pytest.param(cut_after(10, PENDING, framing="chunked"), Uncertain, id="cut between chunks"),
+        pytest.param(cut_after(10, PENDING, abrupt=True), Uncertain, id="reset in the body"),
+        pytest.param(cut_after(10, PENDING, framing="close"), Malformed, id="cut without a length"),
+        pytest.param(drip(PENDING, 0.1), Uncertain, id="a byte at a time"),
+        pytest.param(answer(200, b""), Malformed, id="nothing"),
+        pytest.param(answer(200, b"<html>"), Malformed, id="a web page"),
+        pytest.param(endless(b"x" * 65536, 64 * 2**20), Malformed, id="without an end"),
+        pytest.param(gzip_bomb(300 * 2**20), Malformed, id="a compressed bomb"),
+    ],
+)
+def test_once_the_request_has_left_nothing_is_certain(
+    connection: Callable[..., None], script: Instruction, error: type[ImagePipelineError], *, library: str, kind: str
+) -> None:
+    with ScriptedServer({"* /": [forever(script)]}) as server:
+        connection(server.url)
+        with fails_with(error, "(connection 'imagepipeline_default')"):
+            sent(CALLS[kind](), library)
+    # aiohttp repeats a GET by itself when its connection dies; a submission leaves once.
+    assert server.count("POST") == (kind == "submission")
+    assert server.count() <= 2
+
+
+@in_both_libraries
+@pytest.mark.parametrize("what", [Accept.RESET, Accept.CLOSE])
+def test_a_connection_that_ends_before_the_request_was_read_is_uncertain_too(
+    connection: Callable[..., None], what: Accept, library: str
+) -> None:
+    with ScriptedServer(at_connect=what) as server:
+        connection(server.url)
+        with fails_with(Uncertain):
+            sent(CALLS["submission"](), library)
+
+
+@in_both_libraries
+def test_a_tls_greeting_without_an_answer_ends(connection: Callable[..., None], tmp_path: Path, library: str) -> None:
+    with _mute_tls(tmp_path) as url:
+        connection(url)
+        with pytest.raises((NotSent, Uncertain)):
+            sent(CALLS["submission"](), library)
+
+
+def test_headers_that_drip_are_bounded_in_the_triggerer(connection: Callable[..., None]) -> None:
+    with ScriptedServer({"* /": [drip_headers(0.05)]}) as server:
+        connection(server.url)
+        with fails_with(Uncertain):
+            sent(CALLS["look"](), "aiohttp")
+
+
+@in_both_libraries
+def test_a_proxy_that_is_gone_is_no_connection(
+    connection: Callable[..., None], monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    with ScriptedServer(listening=False) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        connection("https://x.invalid")
+        with fails_with(NotSent, "no connection to the host"):
+            sent(CALLS["submission"](), library)
+
+
+@in_both_libraries
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [(502, NotSent, "ProxyError"), (403, NotSent, "ProxyError"), (407, Misconfigured, "proxy asks for credentials")],
+)
+def test_a_proxy_that_opens_no_tunnel_has_sent_nothing(
+    connection: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    error: type[ImagePipelineError],
+    words: str,
+    *,
+    library: str,
+) -> None:
+    with ScriptedServer({"CONNECT ~.*": [answer(status)]}) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        connection("https://x.invalid")
+        with fails_with(error, "was not sent", words):
+            sent(CALLS["submission"](), library)
+        # The key goes through the tunnel only.
+        assert proxy.requests[0].header("API-Key") is None

@@ -1,0 +1,258 @@
+"""What the operator submits, and what it returns, in a worker and through the triggerer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_imagepipeline.exceptions import JobFailed, SubmissionUncertain
+from tests.faults import STATUS, SUBMIT, ScriptedServer, answer, forever, pending, success
+from tests.running import (
+    PROMPT,
+    FakeStore,
+    cleared,
+    context,
+    fails_with,
+    image_to_image,
+    in_task_modes,
+    retried,
+    run_to_end,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.doubles.moto_server import Moto
+    from tests.vendor import Vendor
+
+pytestmark = pytest.mark.usefixtures("quick", "logs")
+
+HANDLE_KEYS = {"v", "api", "job_id", "seed", "submitted_at", "status"}
+
+
+def sent(server: ScriptedServer, index: int = 0) -> dict[str, Any]:
+    """Return the body of a submission."""
+    posts = [request for request in server.requests if request.method == "POST"]
+    body: dict[str, Any] = json.loads(posts[index].body)
+    return body
+
+
+@in_task_modes
+def test_a_task_that_does_not_wait_names_its_job_and_no_links(vendor: Vendor, photos: str, mode: str) -> None:
+    result = run_to_end(image_to_image(f"{photos}/a.png", wait_for_completion=False), context(FakeStore()), mode)
+
+    assert result.keys() == HANDLE_KEYS
+    assert (result["v"], result["api"], result["status"]) == (1, "sdxl/image2image/v1", "PENDING")
+    assert (vendor.count("accepted"), vendor.count("polls")) == (1, 0)
+
+
+@in_task_modes
+def test_a_completed_job_returns_its_links(vendor: Vendor, photos: str, mode: str) -> None:
+    result = run_to_end(image_to_image(f"{photos}/a.png", samples=2), context(FakeStore()), mode)
+
+    assert result.keys() == HANDLE_KEYS | {"download_urls"}
+    assert result["status"] == "SUCCESS"
+    assert len(result["download_urls"]) == 2
+    assert all(link.startswith(vendor.url) for link in result["download_urls"])
+    assert vendor.count("downloads") == 0
+
+
+@in_task_modes
+def test_links_stay_out_of_xcom_where_they_are_not_wanted(vendor: Vendor, photos: str, mode: str) -> None:
+    result = run_to_end(image_to_image(f"{photos}/a.png", return_urls=False), context(FakeStore()), mode)
+
+    assert result.keys() == HANDLE_KEYS
+    assert result["status"] == "SUCCESS"
+    assert vendor.count("accepted") == 1
+
+
+@in_task_modes
+def test_images_land_in_a_folder_under_the_jobs_id(vendor: Vendor, photos: str, tmp_path: Path, mode: str) -> None:
+    folder = tmp_path / "not" / "there yet"
+    make = image_to_image(f"{photos}/a.png", samples=2, destination=f"file://{folder}")
+
+    result = run_to_end(make, context(FakeStore()), mode)
+
+    assert result.keys() == HANDLE_KEYS | {"images"}
+    names = [f"{result['job_id']}-00.png", f"{result['job_id']}-01.png"]
+    assert [image["uri"] for image in result["images"]] == [f"file://{folder}/{name}" for name in names]
+    for image, name in zip(result["images"], names, strict=True):
+        assert image.keys() == {"uri", "sha256", "bytes", "format", "width", "height"}
+        assert image["format"] == "PNG"
+        assert (folder / name).stat().st_size == image["bytes"]
+    assert vendor.count("downloads_with_key") == 0
+
+
+@in_task_modes
+def test_images_land_on_s3_under_the_name_that_was_given(
+    vendor: Vendor, moto: Moto, bucket: str, photos: str, mode: str
+) -> None:
+    make = image_to_image(f"{photos}/a.png", destination=f"s3://{bucket}/{{{{ params.day }}}}", file_stem="cup/edited")
+
+    result = run_to_end(make, context(FakeStore(), day="monday"), mode)
+
+    assert [image["uri"] for image in result["images"]] == [f"s3://{bucket}/monday/cup/edited-00.png"]
+    assert len(moto.body(bucket, "monday/cup/edited-00.png")) == result["images"][0]["bytes"]
+    assert vendor.count("accepted") == 1
+
+
+@in_task_modes
+def test_a_filtered_image_is_reported_as_blank(
+    vendor: Vendor, photos: str, tmp_path: Path, mode: str, logs: Callable[[], str]
+) -> None:
+    make = image_to_image(
+        f"{photos}/a.png", prompt="explicit", safety_checker=True, destination=f"file://{tmp_path}", file_stem="x"
+    )
+
+    result = run_to_end(make, context(FakeStore()), mode)
+
+    assert result["images"][0]["blank"] is True
+    assert "blank" in logs()
+    assert vendor.count("accepted") == 1
+
+
+@in_task_modes
+def test_an_own_seed_is_sent_and_another_is_drawn(connection: Callable[..., None], mode: str) -> None:
+    with ScriptedServer({SUBMIT: [pending("job-1"), pending("job-2")]}) as server:
+        connection(server.url)
+        link = "http://127.0.0.1/a.png"
+        own = run_to_end(
+            image_to_image(link, seed=0, wait_for_completion=False), context(FakeStore(), max_tries=0), mode
+        )
+        drawn = run_to_end(image_to_image(link, wait_for_completion=False), context(FakeStore(), max_tries=0), mode)
+
+    assert own["seed"] == 0 == sent(server)["seed"]
+    assert isinstance(drawn["seed"], int)
+    assert drawn["seed"] == sent(server, 1)["seed"]
+
+
+@in_task_modes
+def test_the_same_seed_gives_the_same_picture_and_a_clear_draws_another(
+    vendor: Vendor, photos: str, tmp_path: Path, mode: str
+) -> None:
+    def landed(given: Any, **arguments: Any) -> dict[str, Any]:
+        make = image_to_image(f"{photos}/a.png", destination=f"file://{tmp_path}", **arguments)
+        result: dict[str, Any] = run_to_end(make, given, mode)
+        return result
+
+    first_try = context(FakeStore())
+    first, anew = landed(first_try), landed(cleared(first_try))
+    again = landed(context(FakeStore()), seed=first["seed"])
+
+    assert anew["seed"] != first["seed"]
+    assert again["images"][0]["sha256"] == first["images"][0]["sha256"]
+    assert vendor.count("accepted") == 3
+
+
+@in_task_modes
+def test_values_of_templates_are_read_as_what_they_stand_for(connection: Callable[..., None], mode: str) -> None:
+    make = image_to_image(
+        "http://127.0.0.1/{{ params.name }}.png",
+        prompt="{{ params.prompt }}",
+        num_inference_steps="{{ params.steps }}",
+        samples="4",
+        strength="0.5",
+        safety_checker="true",
+        refiner="{{ params.refiner }}",
+        seed="None",
+        negative_prompt="",
+        extra_parameters={"scheduler": "{{ params.scheduler }}", "clip_skip": 2},
+        wait_for_completion=False,
+    )
+    with ScriptedServer({SUBMIT: [pending()]}) as server:
+        connection(server.url)
+        values: dict[str, Any] = {"name": "cup", "prompt": PROMPT, "steps": 4, "refiner": "False", "scheduler": "euler"}
+        result = run_to_end(make, context(FakeStore(), **values), mode)
+
+    assert sent(server) == {
+        "init_image": "http://127.0.0.1/cup.png",
+        "prompt": PROMPT,
+        "model_id": "sdxl",
+        "num_inference_steps": 4,
+        "samples": 4,
+        "strength": 0.5,
+        "safety_checker": True,
+        "refiner": False,
+        "seed": result["seed"],
+        "scheduler": "euler",
+        "clip_skip": 2,
+    }
+
+
+@in_task_modes
+def test_a_job_that_is_handed_in_is_taken_up_instead_of_paid(
+    vendor: Vendor, photos: str, tmp_path: Path, mode: str
+) -> None:
+    link = f"{photos}/a.png"
+    paid = run_to_end(image_to_image(link, wait_for_completion=False), context(FakeStore()), "worker")
+    make = image_to_image(link, job_id="{{ params.job }}", destination=f"file://{tmp_path}", file_stem="x")
+
+    result = run_to_end(make, context(FakeStore(), job=paid["job_id"]), mode)
+
+    assert result["job_id"] == paid["job_id"]
+    assert (tmp_path / "x-00.png").exists()
+    assert vendor.count("submits") == 1
+
+
+@in_task_modes
+def test_a_job_done_at_once_is_looked_at_like_any_other(connection: Callable[..., None], mode: str) -> None:
+    fresh = ["https://files.test/fresh.png"]
+    script = {SUBMIT: [success(["https://files.test/a.png"], "job-1")], STATUS: [forever(success(fresh))]}
+    with ScriptedServer(script) as server:
+        connection(server.url)
+        result = run_to_end(image_to_image("http://127.0.0.1/a.png"), context(FakeStore()), mode)
+
+    assert (result["job_id"], result["download_urls"]) == ("job-1", fresh)
+
+
+@in_task_modes
+@pytest.mark.parametrize("options", [{}, {"wait_for_completion": False}, {"return_urls": False}], ids=str)
+def test_a_job_done_at_once_without_an_id_always_returns_its_links(
+    connection: Callable[..., None], options: dict[str, bool], mode: str
+) -> None:
+    store = FakeStore()
+    given = context(store)
+    links = ["https://files.test/a.png"]
+    with ScriptedServer({SUBMIT: [success(links)]}) as server:
+        connection(server.url)
+        make = image_to_image("http://127.0.0.1/a.png", **options)
+        result = run_to_end(make, given, mode)
+        # Should the report of that success be lost, nothing can be looked up, and nothing is paid for again.
+        with fails_with(SubmissionUncertain, "clear the task"):
+            run_to_end(make, retried(given), mode)
+
+    assert (result["job_id"], result["status"], result["download_urls"]) == (None, "SUCCESS", links)
+    assert store.record()["phase"] == "handed_over"
+
+
+@in_task_modes
+def test_a_job_done_at_once_without_an_id_lands_in_the_same_process(
+    connection: Callable[..., None], photos: str, tmp_path: Path, mode: str
+) -> None:
+    store = FakeStore()
+    with ScriptedServer({SUBMIT: [success([f"{photos}/result.png"])]}) as server:
+        connection(server.url)
+        make = image_to_image("http://127.0.0.1/a.png", seed=7, destination=f"file://{tmp_path}")
+        result = run_to_end(make, context(store), mode)
+
+    assert [image["uri"] for image in result["images"]] == [f"file://{tmp_path}/seed-7-00.png"]
+    assert store.record()["phase"] == "stored"
+
+
+@in_task_modes
+@pytest.mark.parametrize("job_id", [None, "job-1"])
+def test_a_failure_straight_from_the_submission_fails_the_task(
+    connection: Callable[..., None], job_id: str | None, mode: str
+) -> None:
+    body = {"status": "FAILURE", "error": "no such model"}
+    said = answer(json=body if job_id is None else {**body, "id": job_id})
+    store = FakeStore()
+    with ScriptedServer({SUBMIT: [said]}) as server:
+        connection(server.url)
+        with fails_with(JobFailed, "no such model"):
+            run_to_end(image_to_image("http://127.0.0.1/a.png", wait_for_completion=False), context(store), mode)
+
+    assert store.record()["phase"] == "failed"
