@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Nothing of the machine's own Airflow may be found or touched.
 unexport AIRFLOW_HOME AIRFLOW_CONFIG
 
-.PHONY: help demo test check format matrix $(AIRFLOW_VERSIONS:%=matrix-%) kill-test kill-test-short docs tables clean
+.PHONY: help demo test check format matrix $(AIRFLOW_VERSIONS:%=matrix-%) kill-test kill-test-short docs tables audit clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | column -t -s '	'
@@ -40,6 +40,7 @@ check: .venv/.installed-dev docs  ## Check format, lint, types and docs
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml airflow_imagepipeline demo dags bench
 
 format: .venv/.installed-dev  ## Format the code
 	$(BIN)/ruff format $(CODE)
@@ -50,6 +51,10 @@ docs: .venv/.installed-dev  ## Build the documentation, warnings are errors
 
 tables: .venv/.installed-dev  ## Write the tables of the documentation that are made from the tests
 	$(BIN)/python -m tests.reliability.table > docs/reliability.md
+	$(BIN)/python -m tests.security.table > docs/security.md
+
+audit: .venv/.installed-dev  ## Ask for known vulnerabilities of the pinned versions (needs the public services)
+	$(BIN)/uv tool run pip-audit --strict --disable-pip --no-deps -r constraints.txt
 
 matrix: test $(AIRFLOW_VERSIONS:%=matrix-%)  ## Run the tests on every supported minor version of Airflow
 

@@ -21,11 +21,23 @@ _NO_CREDITS_CODES: Final = frozenset({"INSUFFICIENT_CREDITS", "INSUFFICIENT_BALA
 
 
 class SubmissionRefused(AirflowFailException):
-    """The request was refused, by this provider or by the API, and will be refused again. Nothing was submitted."""
+    """
+    The request was refused, by this provider or by the API, and will be refused again. Nothing was submitted.
+
+    ``reason_code`` holds the vendor's code for it; empty when it gave none.
+    """
+
+    reason_code: str = ""
 
 
 class OutOfCredits(SubmissionRefused):
-    """The account has no credits left: the request was refused, or the job failed for it."""
+    """
+    The account has no credits left: the request was refused, or the job failed for it.
+
+    ``reason_code`` and ``retryable`` are those of :class:`JobFailed`.
+    """
+
+    retryable: bool | None = None
 
 
 class SubmissionUncertain(AirflowFailException):
@@ -84,7 +96,11 @@ def submission_failure(error: ImagePipelineError, kind: RequestKind = RequestKin
     decided = verdict(kind, error)
     if decided is Verdict.REFUSE:
         no_credits = isinstance(error, Refused) and (error.status == _NO_CREDITS or error.code in _NO_CREDITS_CODES)
-        return (OutOfCredits if no_credits else SubmissionRefused)(f"{str(error).rstrip('.')}. Nothing was submitted.")
+        failure = (OutOfCredits if no_credits else SubmissionRefused)(
+            f"{str(error).rstrip('.')}. Nothing was submitted."
+        )
+        failure.reason_code = error.code if isinstance(error, Refused) else ""
+        return failure
     if decided is Verdict.UNCERTAIN:
         return SubmissionUncertain(str(error))
     return SubmissionNotSent(f"{error} Nothing was submitted; a retry of the task submits.")
@@ -106,10 +122,9 @@ def wait_failure(event: JobEvent, *, retryable: bool = False) -> AirflowExceptio
     """
     if event.outcome is not Outcome.FAILED:
         return _WAIT_FAILURES[event.outcome](wait_sentence(event))
-    if event.reason_code in _NO_CREDITS_CODES:
-        return OutOfCredits(wait_sentence(event))
     may_retry = retryable and event.retryable is not False
-    failure = (JobFailedForNow if may_retry else JobFailed)(wait_sentence(event))
+    is_broke = event.reason_code in _NO_CREDITS_CODES
+    failure = (OutOfCredits if is_broke else JobFailedForNow if may_retry else JobFailed)(wait_sentence(event))
     failure.reason_code, failure.retryable = event.reason_code, event.retryable
     return failure
 

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """A real Airflow on the loopback, and the program behind `make demo`.
 
 Nothing here is part of the provider: it is the stage on which the provider is shown, killed, measured and photographed.

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Airflow's REST API, as much of it as a demo, a kill suite and a benchmark need.
 
 Queries never go through the command line: one call of it costs four seconds.

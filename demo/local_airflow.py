@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Start a real Airflow on the loopback in seconds, and end it without leftovers.
 
 The four parts are started one by one, each as its own session: `airflow standalone` leaves its children behind when it

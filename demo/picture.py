@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Set two pictures side by side, for a person to compare."""
 
 from __future__ import annotations

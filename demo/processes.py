@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """Start and end servers as sessions of their own, and wait for things with a bound.
 
 A server is started as the leader of a new session, so its id also names everything that it forks. Airflow's task
@@ -17,7 +16,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-import psutil  # type: ignore[import-untyped]  # it ships no types; Airflow itself depends on it
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -82,9 +81,15 @@ def end(processes: Iterable[subprocess.Popen[bytes]], *, patience: float = 5.0) 
             raise RuntimeError(message)
 
 
+def signal_session(leader: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to every living process of a leader's session at once, as the loss of a machine would."""
+    _signal(_members([leader]), number)
+
+
 def _gone(leaders: list[subprocess.Popen[bytes]], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while _members(leaders):
+    # A leader that has died between two looks is nobody's member any more, and still to be reaped.
+    while _members(leaders) or any(leader.poll() is None for leader in leaders):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """`python -m demo.run`: one photo through a real Airflow, from the bucket to the message that the edit is there.
 
 Airflow, its DAG and the provider are the real ones; ImagePipeline.io is played by the emulator and AWS by moto, so that

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """The two services beside Airflow: moto in the part of AWS, the emulator in the part of ImagePipeline.io."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """The AWS side of the demo: a bucket for photos and results, a topic, and a queue that shows what was published."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """How long each task held a worker, and how long it waited without one.
 
 The source is Airflow's audit log: its API server writes a row, with the time, whenever a worker reports that a task

@@ -27,10 +27,13 @@ os.environ |= {
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
+pytest_plugins = ["tests.canary"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.doubles.moto_server import Moto
+    from tests.generations import Generation
     from tests.vendor import Vendor
 
 _SERVERS = ("httpx", "httpcore", "uvicorn", "imagepipeline-emulator")
@@ -70,6 +73,16 @@ def photos(photo: bytes) -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join(10)
+
+
+@pytest.fixture(params=["sdxl/image2image/v1", "edit/image/v1"], ids=["sdxl", "edit"])
+def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Generation:
+    """Speak one generation of the API during a test, which runs once for each; see ``tests.generations``."""
+    from tests import generations
+
+    (found,) = (one for one in generations.BOTH if request.param in (one, one.name))
+    monkeypatch.setattr(generations.Spoken, "generation", found)
+    return found
 
 
 @pytest.fixture

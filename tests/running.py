@@ -24,9 +24,10 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
-from airflow_imagepipeline.operators.imagepipeline import ImageToImageOperator
+from airflow_imagepipeline.operators.imagepipeline import EditImageOperator, ImageToImageOperator
+from tests.airflow_versions import AirflowRescheduleException, TaskDeferred
+from tests.generations import CURRENT, spoken
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -156,10 +157,22 @@ def cleared(earlier: Any) -> Any:
     return {**earlier, "ti": TaskInstance(ti.try_number + 1, ti.try_number + 2, ti.map_index)}
 
 
-def image_to_image(init_image: str, **arguments: Any) -> functools.partial[ImageToImageOperator]:
-    """Return what makes the operator; Airflow makes a new one for every start of a task."""
+def image_to_image(init_image: str, **arguments: Any) -> Callable[..., ImageToImageOperator | EditImageOperator]:
+    """
+    Return what makes the operator of the generation that is spoken; Airflow makes a new one for every start of a task.
+
+    :param init_image: the image to edit, for the field that the generation has for it.
+    """
     usual = {"task_id": "restyle", "prompt": PROMPT, "retries": 2, "poll_interval": POLL, "timeout": 30.0}
+    if spoken() is CURRENT:
+        return edit_image(init_image, **{**usual, **arguments})
     return functools.partial(ImageToImageOperator, **{**usual, "init_image": init_image, **arguments})
+
+
+def edit_image(image: str | list[str], **arguments: Any) -> functools.partial[EditImageOperator]:
+    """Return what makes the current generation's operator; it makes PNGs, as the old one does."""
+    usual = {"task_id": "edit", "prompt": PROMPT, "retries": 2, "poll_interval": POLL, "timeout": 30.0}
+    return functools.partial(EditImageOperator, **{**usual, "output_format": "png", "input_image": image, **arguments})
 
 
 def run_to_end(make: Callable[..., BaseOperator], given: Any, mode: str) -> Any:

@@ -27,6 +27,8 @@ class Vendor:
         """Forget the counts and the changed settings of an earlier test."""
         self.settings.job_seconds, self.settings.link_seconds = _JOB_SECONDS, _LINK_SECONDS
         self.settings.credits, self.settings.api_key = None, KEY
+        self.settings.fail_next, self.settings.refuse_next = [], []
+        self.settings.error_envelope, self.settings.retry_after = "message", 0
         self._before = self._emulator.stats()
 
     def count(self, name: str) -> int:

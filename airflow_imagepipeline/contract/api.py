@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -37,7 +37,8 @@ class Api:
     :param id_fields: fields that may hold a job's id, the first one present counts.
     :param links_field: field that holds the result's link or links.
     :param statuses: the vendor's status words, upper case, and what they mean here.
-    :param lasting_codes: codes of failures that the same request will meet again; an answer's own word comes first.
+    :param retryable: failure codes, and whether the vendor's page says that the same request may succeed; an answer's
+        own word comes first.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Api:
     id_fields: tuple[str, ...]
     links_field: str
     statuses: Mapping[str, JobStatus]
-    lasting_codes: frozenset[str] = frozenset()
+    retryable: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def submit_path(self) -> str:
@@ -105,7 +106,12 @@ EDIT_IMAGE: Final = Api(
         "FAILED": JobStatus.FAILURE,
         "CANCELLED": JobStatus.FAILURE,
     },
-    lasting_codes=frozenset({"INSUFFICIENT_CREDITS", "CREDIT_CHARGE_FAILED", "INPUT_INVALID"}),
+    # The page leaves it open for CANCELLED, and codes of no list may come.
+    retryable={
+        **dict.fromkeys(("RATE_LIMIT_EXCEEDED", "CONCURRENT_JOBS_EXCEEDED", "MODEL_ERROR", "MODEL_UNAVAILABLE"), True),
+        **dict.fromkeys(("STORAGE_ERROR", "TIMEOUT", "INTERNAL_ERROR"), True),
+        **dict.fromkeys(("INSUFFICIENT_CREDITS", "CREDIT_CHARGE_FAILED", "INPUT_INVALID"), False),
+    },
 )
 
 APIS: Final[Mapping[str, Api]] = {api.name: api for api in (SDXL_IMAGE_TO_IMAGE, EDIT_IMAGE)}

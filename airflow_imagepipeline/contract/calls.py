@@ -22,12 +22,11 @@ from airflow_imagepipeline.contract.answers import (
 )
 from airflow_imagepipeline.contract.api import EDIT_IMAGE, Api, JobStatus, checked_job_id
 from airflow_imagepipeline.contract.errors import Malformed, WrongAnswer
-from airflow_imagepipeline.contract.job import Job, JobHandle
+from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
 from airflow_imagepipeline.contract.text import cleaned
 
 T = TypeVar("T")
 
-_COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd")
 _BOUNDARY: Final = "airflow-provider-imagepipeline-7c1f3b9e"
 _ACCOUNT_PATH: Final = "/v1/user/me"
 _UPLOAD_PATH: Final = "/upload/image/v1"
@@ -207,7 +206,7 @@ def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse) -> 
         status,
         download_urls=_links(value.get(handle.api.links_field), response) if status is JobStatus.SUCCESS else (),
         **(_failure(handle.api, value) if status is JobStatus.FAILURE else {}),
-        cost={name: value[name] for name in _COST_FIELDS if isinstance(value.get(name), int | float)},
+        cost=cost_in(value),
         status_word=cleaned(word, 40) if known is None else "",
         retry_after=retry_after(response) or 0.0,
     )
@@ -216,7 +215,7 @@ def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse) -> 
 def _failure(api: Api, value: Mapping[str, Any]) -> dict[str, Any]:
     code = code_in(value)
     said = value.get("retryable")
-    retryable = said if isinstance(said, bool) else (code not in api.lasting_codes if code else None)
+    retryable = said if isinstance(said, bool) else api.retryable.get(code)
     word = str(value["status"]).strip().lower()
     reason = reason_in(value) or code or (word if word == "cancelled" else "")
     return {"error": reason, "reason_code": code, "retryable": retryable}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeGuard
+from typing import Any, Final, Self, TypeGuard
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, Api, JobStatus, api_named, checked_job_id
 from airflow_imagepipeline.contract.errors import Malformed
+
+_COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class JobHandle:
             )
         except Malformed as exc:
             raise ValueError(str(exc)) from exc
+
+
+def cost_in(payload: Mapping[str, Any]) -> dict[str, float | bool]:
+    """Return what an answer, or a payload of ours, says of money: numbers that JSON can carry, and booleans."""
+    said = {name: payload.get(name) for name in _COST_FIELDS}
+    return {name: value for name, value in said.items() if isinstance(value, bool) or _is_number(value)}
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

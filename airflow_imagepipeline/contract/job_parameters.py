@@ -144,7 +144,7 @@ def _digest(value: object) -> str:
 
 def is_unset(value: object) -> bool:
     """Tell whether an argument was not set: None, empty, or the text that a template makes of None."""
-    return value is None or (isinstance(value, str) and value.strip() in {"", "None"}) or value == {}
+    return value is None or (isinstance(value, str) and value.strip() in {"", "None"}) or value in ({}, [])
 
 
 def _as_list(value: str | list[str] | None) -> list[str]:

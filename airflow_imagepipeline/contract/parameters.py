@@ -145,9 +145,6 @@ class EditImageParameters(JobParameters):
     def _addresses(cls, value: str | list[str]) -> str | list[str]:
         if isinstance(value, str):
             return input_object("input_image", value)
-        if not value:
-            msg = "input_image: an empty list names no image"
-            raise ValueError(msg)
         return [input_object("input_image", address) for address in value]
 
     @field_validator("palette")

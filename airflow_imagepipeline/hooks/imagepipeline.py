@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import BaseHook
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
 
@@ -18,7 +20,7 @@ from airflow_imagepipeline.contract import calls
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
 from airflow_imagepipeline.contract.calls import Call
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters, Refused
-from airflow_imagepipeline.contract.job import Job, JobHandle
+from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
 from airflow_imagepipeline.contract.links import is_loopback
 from airflow_imagepipeline.hooks import transport
 from airflow_imagepipeline.hooks.connection import DEFAULT_HOST, ApiAccess
@@ -79,8 +81,15 @@ class ImagePipelineHook(BaseHook):
         if "access" not in self.__dict__:
             from airflow.providers.common.compat.connection import get_async_connection
 
-            connection = await get_async_connection(self.imagepipeline_conn_id)
-            self.__dict__["access"] = ApiAccess.from_connection(connection)
+            conn_id = self.imagepipeline_conn_id
+            # No local name for the connection: its text shows the password wherever a traceback shows locals.
+            try:
+                self.__dict__["access"] = ApiAccess.from_connection(await get_async_connection(conn_id))
+            except AirflowNotFoundException:
+                # The asynchronous getter of Airflow 3.1 does not see every secrets backend.
+                self.__dict__["access"] = ApiAccess.from_connection(
+                    await asyncio.to_thread(self.get_connection, conn_id)
+                )
         return self.access
 
     def send(self, call: Call[T]) -> T:
@@ -110,7 +119,7 @@ class ImagePipelineHook(BaseHook):
         :raises InvalidParameters: when an input lies on this machine and the API does not.
         :raises ImagePipelineError: when it was not taken, or when that is not known (``Uncertain``, ``Malformed``).
         """
-        self._refuse_unreachable_inputs(parameters.to_payload(links or {}))
+        self.refuse_unreachable_inputs(parameters.to_payload(links or {}))
         return self._sent(calls.submit_job(parameters, links, submitted_at=time.time()))
 
     def upload_image(self, content: bytes, content_type: str, extension: str) -> str:
@@ -142,9 +151,16 @@ class ImagePipelineHook(BaseHook):
         self.log.warning("%s Attempt %d; next in at most %.0f s.", error, state.attempt_number, seconds)
         return seconds
 
-    def _refuse_unreachable_inputs(self, payload: Mapping[str, Any]) -> None:
+    def refuse_unreachable_inputs(self, payload: Mapping[str, Any]) -> None:
+        """
+        Refuse a request whose inputs lie on this machine while the API does not.
+
+        :param payload: its body; any field may hold a link, or a list of them.
+        :raises InvalidParameters: naming the field.
+        """
         for name, value in payload.items():
-            if is_loopback(_host(value)) and not self.access.is_loopback:
+            hosts = map(_host, value if isinstance(value, list) else [value])
+            if any(map(is_loopback, hosts)) and not self.access.is_loopback:
                 msg = f"{name}: the image lies on this machine, where {self.access.origin} cannot fetch it."
                 raise InvalidParameters(msg)
 
@@ -235,7 +251,8 @@ def finished_without_id(result: object) -> Job | None:
         return None
     # The other fields are read as always; the id is only there to be read.
     handle = replace(JobHandle.from_payload({**result, "job_id": "none"}), job_id=None)
-    return Job(handle, JobStatus.SUCCESS, tuple(links))
+    cost = result.get("cost")
+    return Job(handle, JobStatus.SUCCESS, tuple(links), cost=cost_in(cost) if isinstance(cost, Mapping) else {})
 
 
 def _host(value: object) -> str | None:

@@ -12,7 +12,9 @@ from airflow_imagepipeline.images.structure import Damaged, gif_size, jpeg_size,
 
 MOST_PIXELS: Final = 50_000_000
 """Pixels of one image at most, known before any of them is decoded."""
-_MOST_DECODED: Final = 2**24
+_MOST_DECODED: Final = 3_000_000
+_MOST_DRAFTED: Final = 2**24
+"""Above these an image is not decoded: what it would take is more than one result may."""
 _ONE_COLOUR: Final = 2
 _HEAD: Final = 16
 
@@ -111,6 +113,8 @@ def is_blank(path: Path) -> bool:
             # Our own limit is smaller than that of Pillow's warnings, and a remark on metadata is no damage.
             warnings.simplefilter("ignore")
             with Image.open(path, formats=list(FORMAT_OF_EXTENSION.values())) as image:
+                if image.width * image.height > _MOST_DRAFTED:
+                    return False
                 # A quarter of the sides is plenty for one colour, and only JPEG does it.
                 image.draft(None, (max(1, image.width // 4), max(1, image.height // 4)))
                 if image.width * image.height > _MOST_DECODED:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.links import is_file
+from airflow_imagepipeline.contract.text import cleaned
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
+    from airflow_imagepipeline.images.inspection import ImageFacts
 
 LONGEST_SIGNATURE: Final = 3600.0
 """Longest life of a signed link, seconds: the vendor fetches an input when it takes up the job."""
@@ -26,7 +28,7 @@ def refuse_files(addresses: Iterable[str], *, upload: bool) -> None:
     for address in addresses:
         if is_file(address) and not upload:
             msg = (
-                f"input_image: {address!r} is a file, which only an upload can bring to the vendor: set "
+                f"input_image: {cleaned(address, 120)!r} is a file, which only an upload can bring to the vendor: set "
                 "upload_inputs=True, or put it on S3 and give its s3:// address."
             )
             raise InvalidParameters(msg)
@@ -38,33 +40,44 @@ def links_for(
     """
     Return the link to send for each input that the vendor cannot fetch as it is.
 
+    All inputs are read and looked at before the first of them is uploaded.
+
     :param seconds: how long a signed link must live; an hour at most.
     :param upload: give the vendor a copy, instead of a signed link to an object.
     :raises InvalidParameters: when an input cannot be read, or is no image.
-    :raises ImagePipelineError: when an upload failed.
+    :raises ImagePipelineError: when an input cannot be read for now, or an upload failed.
     """
-    links = {}
-    for address in dict.fromkeys(addresses):
-        is_object = address.startswith("s3://")
-        if is_file(address) or (is_object and upload):
-            links[address] = _uploaded(address, hook, aws_conn_id)
-        elif is_object:
-            from airflow_imagepipeline.storage.s3 import signed_link
+    wanted = dict.fromkeys(addresses)
+    files = [address for address in wanted if is_file(address) or (upload and _is_object(address))]
+    links = _uploaded(files, hook, aws_conn_id)
+    for address in filter(_is_object, wanted.keys() - links.keys()):
+        from airflow_imagepipeline.storage.s3 import signed_link
 
-            links[address] = signed_link(address, aws_conn_id, int(min(seconds, LONGEST_SIGNATURE)))
+        links[address] = signed_link(address, aws_conn_id, int(min(seconds, LONGEST_SIGNATURE)))
     return links
 
 
-def _uploaded(address: str, hook: ImagePipelineHook, aws_conn_id: str | None) -> str:
+def _is_object(address: str) -> bool:
+    return address.startswith("s3://")
+
+
+def _uploaded(addresses: Sequence[str], hook: ImagePipelineHook, aws_conn_id: str | None) -> dict[str, str]:
+    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
+        copies = [Path(scratch) / f"input-{number}" for number in range(len(addresses))]
+        facts = [_checked_copy(address, aws_conn_id, copy) for address, copy in zip(addresses, copies, strict=True)]
+        return {
+            address: hook.upload_image(copy.read_bytes(), fact.content_type, fact.extension)
+            for address, copy, fact in zip(addresses, copies, facts, strict=True)
+        }
+
+
+def _checked_copy(address: str, aws_conn_id: str | None, copy: Path) -> ImageFacts:
     from airflow_imagepipeline.images.inspection import NotAnImage, inspect_file
     from airflow_imagepipeline.storage.inputs import copy_input
 
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
-        copy = Path(scratch) / "input"
-        copy_input(address, aws_conn_id, copy)
-        try:
-            facts = inspect_file(copy)
-        except NotAnImage as exc:
-            msg = f"{address} is no image that the vendor takes, but {exc}."
-            raise InvalidParameters(msg) from exc
-        return hook.upload_image(copy.read_bytes(), facts.content_type, facts.extension)
+    copy_input(address, aws_conn_id, copy)
+    try:
+        return inspect_file(copy)
+    except NotAnImage as exc:
+        msg = f"{cleaned(address, 120)} is no image that the vendor takes, but {exc}."
+        raise InvalidParameters(msg) from exc

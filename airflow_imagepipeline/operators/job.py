@@ -25,7 +25,7 @@ from airflow_imagepipeline.links.storage import LandedImageLink
 from airflow_imagepipeline.operators.inputs import links_for, refuse_files
 from airflow_imagepipeline.operators.submission import Submission
 from airflow_imagepipeline.policy.submission import Phase
-from airflow_imagepipeline.policy.waiting import JobEvent, Outcome, event_of
+from airflow_imagepipeline.policy.waiting import JobEvent, Outcome, event_of, uncancelled
 from airflow_imagepipeline.records.task_state import mark
 from airflow_imagepipeline.storage.folder import checked_stem
 
@@ -68,6 +68,7 @@ class ImagePipelineJobOperator(BaseOperator):
     parameters_class: ClassVar[type[JobParameters]]
     """The endpoint's parameters; each of their fields is an argument and an attribute of the operator."""
     upload_inputs: bool = False
+    _job_id: str | None = None
 
     def __init__(
         self,
@@ -131,6 +132,7 @@ class ImagePipelineJobOperator(BaseOperator):
         started = handed_in or submission.job_or_handle(self._prepare)
         handle = started.handle if isinstance(started, Job) else started
         self.log.info("Job %s of %s.", handle.job_id, handle.api.name)
+        self._job_id = handle.job_id
         if isinstance(started, Job) and (handle.job_id is None or started.status is JobStatus.FAILURE):
             return self._ended(context, event_of(started))
         if not self.wait_for_completion:
@@ -154,7 +156,7 @@ class ImagePipelineJobOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Log only: the API has no way to cancel a job."""
-        self.log.warning("The API cannot cancel a job: one that was submitted may still finish and be billed.")
+        self.log.warning("%s", uncancelled(self._job_id))
 
     def _handed_in(self) -> JobHandle | None:
         try:
@@ -209,8 +211,10 @@ class ImagePipelineJobOperator(BaseOperator):
                 where = self._folder.uri_of(there[0])
                 msg = f"{where} exists: give another file_stem, or overwrite=True. Nothing was submitted."
                 raise AlreadyThere(msg)
-        inputs = self.parameters().inputs()
+        parameters = self.parameters()
         try:
+            self.hook.refuse_unreachable_inputs(parameters.to_payload({}))
+            inputs = parameters.inputs()
             return links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=self.upload_inputs)
         except ImagePipelineError as error:
             raise submission_failure(error, RequestKind.UPLOAD) from error

@@ -111,8 +111,13 @@ class Submission:
             msg = f"The record of this task's submissions cannot be read ({type(exc).__name__}), so nothing is sent."
             raise RecordUnavailable(msg) from exc
         action = decide(self.record, latest, self._wish)
-        if action is Action.TAKE_UP and self.record is not None and self.record != latest:
-            self._records.take_up(self.record)
+        if action is Action.TAKE_UP and self.record is not None:
+            if self.record != latest:
+                self._records.take_up(self.record)
+            if self.record.max_tries != self._wish.max_tries:
+                # A human cleared the task while its job ran: from now on it is that decision's, with a new deadline.
+                deadline = time.time() + self._timeout
+                self._write(replace(self.record, max_tries=self._wish.max_tries, deadline=deadline))
         self.record = latest if action is Action.CHANGED else self.record
         return action
 

@@ -8,7 +8,7 @@ deadline bounds them.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -22,7 +22,7 @@ from airflow_imagepipeline.contract.errors import (
     Refused,
     WrongAnswer,
 )
-from airflow_imagepipeline.contract.job import Job, JobHandle
+from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
 from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.resending import LONGEST_RETRY_AFTER
 
@@ -62,6 +62,7 @@ class JobEvent:
     :param message: what happened, for the reader.
     :param reason_code: the vendor's code for a failure; empty when there is none.
     :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
+    :param cost: what the vendor said of money, see :class:`Job`.
     :param job: the answer that ended the wait. It holds links, so it stays in its process.
     """
 
@@ -71,10 +72,11 @@ class JobEvent:
     job: Job | None = field(default=None, repr=False, compare=False)
     reason_code: str = ""
     retryable: bool | None = None
+    cost: Mapping[str, float | bool] = field(default_factory=dict)
 
     def to_payload(self) -> dict[str, Any]:
-        """Return the event as JSON values."""
-        return {
+        """Return the event as JSON values; ``cost`` is there only where the vendor told it."""
+        payload = {
             "v": 1,
             "job": self.handle.to_payload(),
             "outcome": self.outcome.value,
@@ -82,6 +84,7 @@ class JobEvent:
             "reason_code": self.reason_code,
             "retryable": self.retryable,
         }
+        return {**payload, "cost": dict(self.cost)} if self.cost else payload
 
     @classmethod
     def from_payload(cls, payload: object) -> Self:
@@ -98,27 +101,33 @@ class JobEvent:
         except (KeyError, ValueError) as exc:
             msg = f"not a job event: {cleaned(repr(payload), 80)}"
             raise ValueError(msg) from exc
-        retryable = payload.get("retryable")
+        retryable, cost = payload.get("retryable"), payload.get("cost")
         return cls(
             handle,
             outcome,
             str(payload.get("message", "")),
             reason_code=str(payload.get("reason_code", "")),
             retryable=retryable if isinstance(retryable, bool) else None,
+            cost=cost_in(cost) if isinstance(cost, dict) else {},
         )
 
 
 def event_of(job: Job) -> JobEvent:
     """Return the end of the wait that a job is which needs none: finished in the answer to its submission."""
     if job.status is JobStatus.SUCCESS:
-        return JobEvent(job.handle, Outcome.SUCCEEDED, job=job)
+        return _ended(job.handle, Outcome.SUCCEEDED, "", job)
     return _ended(job.handle, Outcome.FAILED, job.error or "No reason given.", job)
 
 
 def _ended(handle: JobHandle, outcome: Outcome, message: str, job: Job | None) -> JobEvent:
     if job is None:
         return JobEvent(handle, outcome, message)
-    return JobEvent(handle, outcome, message, job, job.reason_code, job.retryable)
+    return JobEvent(handle, outcome, message, job, job.reason_code, job.retryable, job.cost)
+
+
+def uncancelled(job_id: str | None) -> str:
+    """Return the sentence for a wait that is broken off from outside."""
+    return f"The API cannot cancel job {job_id}: it may still finish and be billed."
 
 
 def steady_clock(wall: Callable[[], float], monotonic: Callable[[], float]) -> Callable[[], float]:

@@ -99,7 +99,8 @@ def mark(context: Mapping[str, Any], handle: JobHandle, phase: Phase, timeout: f
         log.warning("The record of job %s cannot be read (%s).", handle.job_id, type(exc).__name__)
         return
     if record is not None:
-        records.keep(replace(record, phase=phase, job_id=handle.job_id))
+        # How a job ended belongs to the decision of the try that saw it, even if an earlier decision submitted it.
+        records.keep(replace(record, phase=phase, job_id=handle.job_id, max_tries=context["ti"].max_tries))
 
 
 def _key(fingerprint: str) -> str:

@@ -132,8 +132,7 @@ class ImagePipelineJobSensor(BaseSensorOperator):
             raise AirflowFailException(wait_sentence(event))
         is_wanted = self.return_urls or event.handle.job_id is None
         links = event.job.download_urls if event.job and is_wanted else None
-        cost = event.job.cost if event.job else {}
-        return JobResult(event.handle, JobStatus.SUCCESS, download_urls=links, cost=cost).to_payload()
+        return JobResult(event.handle, JobStatus.SUCCESS, download_urls=links, cost=event.cost).to_payload()
 
 
 def _not_looked_at(error: Exception) -> AirflowFailException:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from airflow_imagepipeline.contract.errors import InvalidParameters
+from airflow_imagepipeline.contract.errors import InvalidParameters, NotSent
+from airflow_imagepipeline.contract.text import cleaned
 
 LARGEST_INPUT: Final = 20 * 1000 * 1000
 """Bytes of one upload at most, as the vendor's page says."""
@@ -20,18 +21,27 @@ def copy_input(address: str, aws_conn_id: str | None, target: Path) -> None:
     :param address: ``s3://bucket/key``, an absolute path, or an address of Airflow's object storage.
     :param aws_conn_id: connection for ``s3://``.
     :raises InvalidParameters: when it cannot be read, or is larger than the vendor takes.
+    :raises NotSent: when it cannot be read for now: a retry may find the storage well.
     """
     try:
         with _opened(address, aws_conn_id) as source:
             content = source.read(LARGEST_INPUT + 1)
     except Exception as exc:
         # Every storage has errors of its own; none of them may end as a stack trace.
-        msg = f"{address} cannot be read ({type(exc).__name__}): check the address, its permissions and the connection."
-        raise InvalidParameters(msg) from exc
+        shown = f"{cleaned(address, 120)} cannot be read ({type(exc).__name__})"
+        msg = f"{shown}: check the address, its permissions and the connection."
+        raise (NotSent if _may_pass(exc) else InvalidParameters)(msg) from exc
     if len(content) > LARGEST_INPUT:
-        msg = f"{address} has more than {LARGEST_INPUT} bytes, which the vendor does not take."
+        msg = f"{cleaned(address, 120)} has more than {LARGEST_INPUT} bytes, which the vendor does not take."
         raise InvalidParameters(msg)
     target.write_bytes(content)
+
+
+def _may_pass(error: Exception) -> bool:
+    from airflow_imagepipeline.storage.s3 import may_pass
+
+    lasting = FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError
+    return may_pass(error) or (isinstance(error, OSError) and not isinstance(error, lasting))
 
 
 @contextmanager

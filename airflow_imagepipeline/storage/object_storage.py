@@ -29,6 +29,8 @@ class ObjectStorageFolder(Folder):
         super().__init__(uri)
         try:
             self._path = ObjectStoragePath(self.uri)
+            # Airflow 3.1 asks for the file system no earlier than this.
+            _ = self._path.fs
         except (ValueError, ImportError) as exc:
             msg = f"destination {uri!r} cannot be opened: {exc}"
             raise DestinationUnusable(msg) from exc

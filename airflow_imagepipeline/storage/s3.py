@@ -54,7 +54,7 @@ class S3Folder(Folder):
             if _code(exc) not in _EXISTS:
                 where = f"bucket, permissions and connection {self._aws_conn_id!r}"
                 msg = f"destination {self.uri} cannot be written ({_code(exc)}): check {where}."
-                raise (StorageFailed if _may_pass(exc) else DestinationUnusable)(msg) from exc
+                raise (StorageFailed if may_pass(exc) else DestinationUnusable)(msg) from exc
 
     def names(self, stem: str) -> list[str]:
         """Return the names under the prefix that begin with ``stem`` and a hyphen."""
@@ -156,7 +156,8 @@ def _code(error: ClientError | BotoCoreError) -> str:
     return type(error).__name__
 
 
-def _may_pass(error: ClientError | BotoCoreError) -> bool:
+def may_pass(error: Exception) -> bool:
+    """Tell whether an error of S3 may be gone the next time."""
     if isinstance(error, ClientError):
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         return status == _CONFLICT or status >= _SERVER_ERRORS

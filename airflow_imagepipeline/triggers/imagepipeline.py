@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
-from airflow_imagepipeline.policy.waiting import JobEvent, JobWait, Outcome, steady_clock
+from airflow_imagepipeline.policy.waiting import JobEvent, JobWait, Outcome, steady_clock, uncancelled
 
 
 class ImagePipelineJobTrigger(BaseTrigger):
@@ -64,6 +64,10 @@ class ImagePipelineJobTrigger(BaseTrigger):
         except Exception as error:  # noqa: BLE001 - a trigger that raises loses what it knows
             event = JobEvent(handle, Outcome.UNREACHABLE, f"The triggerer could not look ({type(error).__name__}).")
         yield TriggerEvent(event.to_payload())
+
+    async def on_kill(self) -> None:
+        """Log only (Airflow 3.3+): the API has no way to cancel a job, and this also comes when a trigger moves."""
+        self.log.warning("%s", uncancelled(JobHandle.from_payload(self.job).job_id))
 
     async def _end_of_wait(self, handle: JobHandle) -> JobEvent:
         hook = ImagePipelineHook(self.imagepipeline_conn_id)

@@ -30,10 +30,19 @@ def _database() -> None:
 @pytest.fixture
 def dag_of(_database: None) -> Callable[[str], DAG]:
     """Return what imports an example and gives its DAG."""
-    from airflow.dag_processing.dagbag import BundleDagBag
+    from airflow import __version__
+
+    if __version__.startswith("3.1."):
+        from airflow.models.dagbag import BundleDagBag
+
+        bundle: dict[str, Any] = {"bundle_path": DAGS}
+    else:
+        from airflow.dag_processing.dagbag import BundleDagBag
+
+        bundle = {"bundle_path": DAGS, "bundle_name": "dags-folder"}
 
     def load(dag_id: str) -> DAG:
-        bag = BundleDagBag(dag_folder=DAGS / f"{dag_id}.py", bundle_path=DAGS, bundle_name="dags-folder")
+        bag = BundleDagBag(dag_folder=DAGS / f"{dag_id}.py", **bundle)
         assert bag.import_errors == {}
         dag: DAG = bag.dags[dag_id]
         return dag

@@ -1,4 +1,3 @@
-# Licensed under the Apache License, Version 2.0; see the file LICENSE.
 """A real Airflow, started and ended by the launcher: about half a minute."""
 
 from __future__ import annotations
@@ -7,7 +6,7 @@ import os
 import textwrap
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import pytest
 
 from demo.airflow_api import PartDied

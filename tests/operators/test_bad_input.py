@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 from airflow_imagepipeline.exceptions import SubmissionRefused
 from airflow_imagepipeline.storage.folder import AlreadyThere, DestinationUnusable
 from tests.faults import ScriptedServer
+from tests.generations import only_old
 from tests.running import FakeStore, context, fails_with, image_to_image, in_task_modes, run_to_end
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.doubles.moto_server import Moto
+    from tests.generations import Generation
 
-pytestmark = pytest.mark.usefixtures("quick", "logs")
+pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 
 LINK = "http://127.0.0.1/a.png"
 
@@ -36,12 +38,10 @@ def run_refused(kind: type[AirflowException], arguments: dict[str, Any], mode: s
     ("arguments", "words"),
     [
         pytest.param({"num_inference_steps": 101}, "num_inference_steps: 101 is not a whole number", id="steps"),
-        pytest.param({"strength": "strong"}, "strength: 'strong' is not a number from 0 to 1", id="a word"),
+        pytest.param({"guidance_scale": "much"}, "guidance_scale: 'much' is not a number from", id="a word"),
         pytest.param({"prompt": " "}, "prompt must be given", id="no prompt"),
         pytest.param({"extra_parameters": {"seed": 1}}, "seed must be given as an argument", id="extra seed"),
         pytest.param({"init_image": "cup.png"}, "'cup.png' is not an https link", id="no link"),
-        pytest.param({"init_image": "/data/cup.png"}, "A local file cannot be sent", id="local file"),
-        pytest.param({"init_image": "file:///data/cup.png"}, "A local file cannot be sent", id="file link"),
         pytest.param({"init_image": "http://example.com/a.png"}, "must be an https link", id="plain http"),
         pytest.param({"poll_interval": 0}, "poll_interval: 0 is not a number of seconds above 0", id="no interval"),
         pytest.param({"poll_interval": float("nan")}, "poll_interval: nan is not", id="interval nan"),
@@ -63,6 +63,16 @@ def test_a_wrong_argument_is_named_and_nothing_is_submitted(
     with ScriptedServer() as server:
         connection(server.url)
         run_refused(SubmissionRefused, arguments, mode, words, ". Nothing was submitted.")
+    assert server.requests == ()
+
+
+@only_old
+@in_task_modes
+@pytest.mark.parametrize("address", ["/data/cup.png", "file:///data/cup.png"])
+def test_a_local_file_cannot_be_sent(connection: Callable[..., None], address: str, mode: str) -> None:
+    with ScriptedServer() as server:
+        connection(server.url)
+        run_refused(SubmissionRefused, {"init_image": address}, mode, "A local file cannot be sent")
     assert server.requests == ()
 
 
@@ -96,10 +106,10 @@ def test_a_connection_that_is_missing_is_named(mode: str) -> None:
 @in_task_modes
 @pytest.mark.parametrize("link", [LINK, "http://localhost:1/a.png", "https://[::1]/a.png"])
 def test_an_image_on_this_machine_is_refused_where_the_api_is_elsewhere(
-    connection: Callable[..., None], link: str, mode: str
+    connection: Callable[..., None], link: str, mode: str, generation: Generation
 ) -> None:
     connection("https://x.invalid")
-    words = ("init_image: the image lies on this machine", "https://x.invalid", "Nothing was submitted.")
+    words = (f"{generation.image}: the image lies on this machine", "https://x.invalid", "Nothing was submitted.")
     run_refused(SubmissionRefused, {"init_image": link}, mode, *words)
 
 

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.generations import Generation
     from tests.vendor import Vendor
 
-pytestmark = pytest.mark.usefixtures("quick", "logs")
+pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 
 LINK = "http://127.0.0.1/a.png"
 
@@ -76,9 +77,11 @@ def test_an_api_that_stays_busy_leaves_it_to_the_tasks_retries(
 
 
 @in_task_modes
-def test_a_failed_job_fails_the_task_with_the_vendors_reason(vendor: Vendor, photos: str, mode: str) -> None:
+def test_a_failed_job_fails_the_task_with_the_vendors_reason(
+    vendor: Vendor, photos: str, mode: str, generation: Generation
+) -> None:
     store = FakeStore()
-    with fails_with(JobFailed, "init_image could not be downloaded: HTTP 404"):
+    with fails_with(JobFailed, f"{generation.image} could not be downloaded: HTTP 404"):
         run_to_end(image_to_image(f"{photos}/missing.jpg"), context(store), mode)
     assert store.record()["phase"] == "failed"
     assert vendor.count("accepted") == 1

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from tests.vendor import Vendor
 
-pytestmark = pytest.mark.usefixtures("quick", "logs")
+pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 
 LINK = "http://127.0.0.1/a.png"
 DONE = forever(success(["https://files.test/a.png"]))
@@ -123,7 +123,7 @@ def test_a_failed_job_is_paid_again_by_a_retry_where_the_user_said_so(
 @in_task_modes
 @pytest.mark.parametrize(
     ("change", "names"),
-    [({"prompt": "another prompt"}, "prompt"), ({"samples": 2, "width": 800}, "samples, width")],
+    [({"prompt": "another prompt"}, "prompt"), ({"guidance_scale": 2, "width": 800}, "guidance_scale, width")],
     ids=["prompt", "two fields"],
 )
 def test_a_request_that_changes_between_automatic_retries_is_named_and_not_paid(
@@ -185,7 +185,8 @@ def test_the_record_says_what_is_needed_and_no_more(connection: Callable[..., No
     store = FakeStore()
     with ScriptedServer({SUBMIT: [pending("job-1")]}) as server:
         connection(server.url)
-        make = image_to_image(f"{LINK}?Signature=secret", negative_prompt="fog", wait_for_completion=False)
+        extra = {"mask_prompt": "fog"}
+        make = image_to_image(f"{LINK}?Signature=secret", extra_parameters=extra, wait_for_completion=False)
         run_to_end(make, context(store), mode)
 
     record = store.record()

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.doubles.moto_server import Moto
+    from tests.generations import Generation
     from tests.vendor import Vendor
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "generation")
 
 
 @in_task_modes
@@ -43,14 +44,21 @@ def test_an_image_on_s3_is_signed_for_the_vendor_and_for_nobody_else(
 @in_task_modes
 @pytest.mark.parametrize(("timeout", "seconds"), [(600.0, 600), (86400.0, 3600)], ids=["the wait", "an hour at most"])
 def test_a_signed_link_lives_as_long_as_the_wait_and_an_hour_at_most(
-    connection: Callable[..., None], bucket: str, *, mode: str, timeout: float, seconds: int, logs: Callable[[], str]
+    connection: Callable[..., None],
+    bucket: str,
+    *,
+    mode: str,
+    timeout: float,
+    seconds: int,
+    generation: Generation,
+    logs: Callable[[], str],
 ) -> None:
     make = image_to_image(f"s3://{bucket}/a.png", wait_for_completion=False, timeout=timeout)
     with ScriptedServer({SUBMIT: [pending()]}) as server:
         connection(server.url)
         run_to_end(make, context(FakeStore()), mode)
 
-    link = json.loads(server.requests[0].body)["init_image"]
+    link = json.loads(server.requests[0].body)[generation.image]
     query = {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
     lifetime = float(query.get("X-Amz-Expires") or float(query["Expires"]) - time.time())
     assert seconds - 60 < lifetime <= seconds

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_imagepipeline.exceptions import JobFailed, SubmissionUncertain
-from tests.faults import STATUS, SUBMIT, ScriptedServer, answer, forever, pending, success
+from tests.faults import STATUS, SUBMIT, ScriptedServer, failure, forever, pending, success
+from tests.generations import only_old
 from tests.running import (
     PROMPT,
     FakeStore,
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.doubles.moto_server import Moto
+    from tests.generations import Generation
     from tests.vendor import Vendor
 
-pytestmark = pytest.mark.usefixtures("quick", "logs")
-
-HANDLE_KEYS = {"v", "api", "job_id", "seed", "submitted_at", "status"}
+pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 
 
 def sent(server: ScriptedServer, index: int = 0) -> dict[str, Any]:
@@ -41,43 +41,49 @@ def sent(server: ScriptedServer, index: int = 0) -> dict[str, Any]:
 
 
 @in_task_modes
-def test_a_task_that_does_not_wait_names_its_job_and_no_links(vendor: Vendor, photos: str, mode: str) -> None:
+def test_a_task_that_does_not_wait_names_its_job_and_no_links(
+    vendor: Vendor, photos: str, mode: str, generation: Generation
+) -> None:
     result = run_to_end(image_to_image(f"{photos}/a.png", wait_for_completion=False), context(FakeStore()), mode)
 
-    assert result.keys() == HANDLE_KEYS
-    assert (result["v"], result["api"], result["status"]) == (1, "sdxl/image2image/v1", "PENDING")
+    assert result.keys() == generation.keys() - {"cost"}
+    assert (result["v"], result["api"], result["status"]) == (1, generation.name, "PENDING")
     assert (vendor.count("accepted"), vendor.count("polls")) == (1, 0)
 
 
 @in_task_modes
-def test_a_completed_job_returns_its_links(vendor: Vendor, photos: str, mode: str) -> None:
-    result = run_to_end(image_to_image(f"{photos}/a.png", samples=2), context(FakeStore()), mode)
+def test_a_completed_job_returns_its_links(vendor: Vendor, photos: str, mode: str, generation: Generation) -> None:
+    result = run_to_end(image_to_image(f"{photos}/a.png", **generation.several), context(FakeStore()), mode)
 
-    assert result.keys() == HANDLE_KEYS | {"download_urls"}
+    assert result.keys() == generation.keys("download_urls")
     assert result["status"] == "SUCCESS"
-    assert len(result["download_urls"]) == 2
+    assert len(result["download_urls"]) == generation.count
     assert all(link.startswith(vendor.url) for link in result["download_urls"])
     assert vendor.count("downloads") == 0
 
 
 @in_task_modes
-def test_links_stay_out_of_xcom_where_they_are_not_wanted(vendor: Vendor, photos: str, mode: str) -> None:
+def test_links_stay_out_of_xcom_where_they_are_not_wanted(
+    vendor: Vendor, photos: str, mode: str, generation: Generation
+) -> None:
     result = run_to_end(image_to_image(f"{photos}/a.png", return_urls=False), context(FakeStore()), mode)
 
-    assert result.keys() == HANDLE_KEYS
+    assert result.keys() == generation.keys()
     assert result["status"] == "SUCCESS"
     assert vendor.count("accepted") == 1
 
 
 @in_task_modes
-def test_images_land_in_a_folder_under_the_jobs_id(vendor: Vendor, photos: str, tmp_path: Path, mode: str) -> None:
+def test_images_land_in_a_folder_under_the_jobs_id(
+    vendor: Vendor, photos: str, tmp_path: Path, *, mode: str, generation: Generation
+) -> None:
     folder = tmp_path / "not" / "there yet"
-    make = image_to_image(f"{photos}/a.png", samples=2, destination=f"file://{folder}")
+    make = image_to_image(f"{photos}/a.png", destination=f"file://{folder}", **generation.several)
 
     result = run_to_end(make, context(FakeStore()), mode)
 
-    assert result.keys() == HANDLE_KEYS | {"images"}
-    names = [f"{result['job_id']}-00.png", f"{result['job_id']}-01.png"]
+    assert result.keys() == generation.keys("images")
+    names = [f"{result['job_id']}-0{index}.png" for index in range(generation.count)]
     assert [image["uri"] for image in result["images"]] == [f"file://{folder}/{name}" for name in names]
     for image, name in zip(result["images"], names, strict=True):
         assert image.keys() == {"uri", "sha256", "bytes", "format", "width", "height"}
@@ -99,6 +105,7 @@ def test_images_land_on_s3_under_the_name_that_was_given(
     assert vendor.count("accepted") == 1
 
 
+@only_old
 @in_task_modes
 def test_a_filtered_image_is_reported_as_blank(
     vendor: Vendor, photos: str, tmp_path: Path, mode: str, logs: Callable[[], str]
@@ -147,6 +154,7 @@ def test_the_same_seed_gives_the_same_picture_and_a_clear_draws_another(
     assert vendor.count("accepted") == 3
 
 
+@only_old
 @in_task_modes
 def test_values_of_templates_are_read_as_what_they_stand_for(connection: Callable[..., None], mode: str) -> None:
     make = image_to_image(
@@ -247,10 +255,8 @@ def test_a_job_done_at_once_without_an_id_lands_in_the_same_process(
 def test_a_failure_straight_from_the_submission_fails_the_task(
     connection: Callable[..., None], job_id: str | None, mode: str
 ) -> None:
-    body = {"status": "FAILURE", "error": "no such model"}
-    said = answer(json=body if job_id is None else {**body, "id": job_id})
     store = FakeStore()
-    with ScriptedServer({SUBMIT: [said]}) as server:
+    with ScriptedServer({SUBMIT: [failure("no such model", job_id)]}) as server:
         connection(server.url)
         with fails_with(JobFailed, "no such model"):
             run_to_end(image_to_image("http://127.0.0.1/a.png", wait_for_completion=False), context(store), mode)

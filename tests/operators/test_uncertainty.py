@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tests.faults import Instruction
 
-pytestmark = pytest.mark.usefixtures("quick", "logs")
+pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 
 LINK = "http://127.0.0.1/a.png"
 DONE = forever(success(["https://files.test/a.png"]))

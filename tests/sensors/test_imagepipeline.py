@@ -10,15 +10,17 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 
 from airflow_imagepipeline.sensors.imagepipeline import ImagePipelineJobSensor
 from tests.faults import STATUS, ScriptedServer, answer, failure, forever, pending, refused, success
+from tests.generations import spoken
 from tests.running import POLL, context, fails_with, image_to_image, in_sensor_modes, run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faults import Instruction
+    from tests.generations import Generation
     from tests.vendor import Vendor
 
-pytestmark = pytest.mark.usefixtures("quick", "logs")
+pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 
 LINKS = ["https://files.test/a.png"]
 
@@ -26,7 +28,7 @@ Script = list["Instruction"]
 
 
 def sensor(job: Any, **arguments: Any) -> functools.partial[ImagePipelineJobSensor]:
-    usual = {"task_id": "wait", "poke_interval": POLL, "timeout": 30.0}
+    usual = {"task_id": "wait", "poke_interval": POLL, "timeout": 30.0, "api": spoken().name}
     return functools.partial(ImagePipelineJobSensor, **{**usual, "job": job, **arguments})
 
 
@@ -66,17 +68,19 @@ def test_a_finished_job_gives_a_result_in_every_mode(
         connection(server.url)
         result = run_to_end(sensor("job-1", return_urls=return_urls), context(), mode)
 
-    handle = {"v": 1, "api": "sdxl/image2image/v1", "job_id": "job-1", "seed": None, "submitted_at": None}
+    handle = {"v": 1, "api": spoken().name, "job_id": "job-1", "seed": None, "submitted_at": None}
     assert result == {**handle, "status": "SUCCESS", **({"download_urls": LINKS} if return_urls else {})}
 
 
 @in_sensor_modes
-def test_what_an_operator_returned_is_waited_for_and_keeps_its_seed(vendor: Vendor, photos: str, mode: str) -> None:
+def test_what_an_operator_returned_is_waited_for_and_keeps_its_seed(
+    vendor: Vendor, photos: str, mode: str, generation: Generation
+) -> None:
     submitted = run_to_end(image_to_image(f"{photos}/a.png", seed=7, wait_for_completion=False), context(), "worker")
 
     result = run_to_end(sensor(submitted), context(), mode)
 
-    assert result.keys() == submitted.keys() | {"download_urls"}
+    assert result.keys() == generation.keys("download_urls")
     assert {**result, "status": "PENDING"}.items() >= submitted.items()
     assert vendor.count("submits") == 1
 
@@ -93,7 +97,7 @@ def test_a_job_that_is_templated_is_waited_for(connection: Callable[..., None], 
 def test_a_result_without_an_id_is_done_already(connection: Callable[..., None], mode: str) -> None:
     finished = {
         "v": 1,
-        "api": "sdxl/image2image/v1",
+        "api": spoken().name,
         "job_id": None,
         "seed": 7,
         "submitted_at": 1.0,
@@ -149,7 +153,7 @@ def test_faults_of_the_network_and_unknown_words_do_not_end_the_wait(
         answer(502),
         answer(200, "<html>"),
         answer(json={"status": "WARMING_UP"}),
-        answer(json={"status": "SUCCESS", "download_urls": []}),
+        success([]),
         forever(success(LINKS)),
     ]
     with ScriptedServer({STATUS: script}) as server:

@@ -12,6 +12,7 @@ from airflow_imagepipeline.exceptions import JobFailed, JobLost, JobTimedOut, La
 from airflow_imagepipeline.storage.folder import AlreadyThere, DestinationUnusable
 from airflow_imagepipeline.transfers.object_storage import ImagePipelineToObjectStorageOperator
 from tests.faults import STATUS, ScriptedServer, answer, refused, success
+from tests.generations import spoken
 from tests.running import context, fails_with, image_to_image, run_to_end
 
 if TYPE_CHECKING:
@@ -19,48 +20,53 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.doubles.moto_server import Moto
+    from tests.generations import Generation
     from tests.vendor import Vendor
 
-pytestmark = pytest.mark.usefixtures("quick", "logs")
+pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 
 
 def transfer(job: Any, destination: str, **arguments: Any) -> functools.partial[ImagePipelineToObjectStorageOperator]:
     return functools.partial(
-        ImagePipelineToObjectStorageOperator, task_id="store", job=job, destination=destination, **arguments
+        ImagePipelineToObjectStorageOperator,
+        **{"task_id": "store", "job": job, "api": spoken().name, "destination": destination, **arguments},
     )
 
 
 @pytest.fixture
 def finished(vendor: Vendor, photos: str) -> dict[str, Any]:
-    """Return what an operator returned for a job of two images that is done."""
-    make = image_to_image(f"{photos}/a.png", samples=2, seed=7, return_urls=False)
+    """Return what an operator returned for a job that is done, of two images where one job can have them."""
+    make = image_to_image(f"{photos}/a.png", seed=7, return_urls=False, **spoken().several)
     result: dict[str, Any] = run_to_end(make, context(), "worker")
     assert vendor.count("accepted") == 1
     return result
 
 
 @pytest.mark.parametrize("named", ["by result", "by id"])
-def test_a_finished_job_lands_whole(vendor: Vendor, finished: dict[str, Any], tmp_path: Path, named: str) -> None:
+def test_a_finished_job_lands_whole(
+    vendor: Vendor, finished: dict[str, Any], tmp_path: Path, named: str, generation: Generation
+) -> None:
     job = finished if named == "by result" else finished["job_id"]
 
     result = run_to_end(transfer(job, f"file://{tmp_path}/edited"), context(), "plain")
 
-    names = [f"{finished['job_id']}-0{index}.png" for index in range(2)]
+    names = [f"{finished['job_id']}-0{index}.png" for index in range(generation.count)]
     assert [image["uri"] for image in result["images"]] == [f"file://{tmp_path}/edited/{name}" for name in names]
     assert result.keys() == finished.keys() | {"images"}
     assert result["seed"] == (7 if named == "by result" else None)
-    assert (vendor.count("downloads"), vendor.count("downloads_with_key")) == (2, 0)
+    assert (vendor.count("downloads"), vendor.count("downloads_with_key")) == (generation.count, 0)
 
 
-def test_it_lands_on_s3_by_templates(finished: dict[str, Any], moto: Moto, bucket: str) -> None:
+def test_it_lands_on_s3_by_templates(finished: dict[str, Any], moto: Moto, bucket: str, generation: Generation) -> None:
     make = transfer(
         "{{ params.job }}", "s3://{{ params.bucket }}/edited", file_stem="{{ params.stem }}", aws_conn_id="aws_default"
     )
 
     result = run_to_end(make, context(job=finished["job_id"], bucket=bucket, stem="cup"), "plain")
 
-    assert [image["uri"] for image in result["images"]] == [f"s3://{bucket}/edited/cup-0{i}.png" for i in range(2)]
-    assert {"edited/cup-00.png", "edited/cup-01.png"} < set(moto.keys(bucket))
+    names = [f"edited/cup-0{index}.png" for index in range(generation.count)]
+    assert [image["uri"] for image in result["images"]] == [f"s3://{bucket}/{name}" for name in names]
+    assert set(names) < set(moto.keys(bucket))
 
 
 def test_a_retry_after_success_returns_the_same_images(finished: dict[str, Any], tmp_path: Path) -> None:
@@ -80,14 +86,14 @@ def test_an_expired_link_is_replaced_by_a_fresh_one(
     assert [image["uri"] for image in result["images"]] == [f"file://{tmp_path}/job-1-00.png"]
     assert (tmp_path / "job-1-00.png").read_bytes() == photo
     fetched = [request for request in server.requests if request.path.endswith(".png")]
-    assert [request.header("API-Key") for request in fetched] == [None, None]
+    assert [request.header(name) for request in fetched for name in ("API-Key", "X-API-Key")] == [None] * 4
 
 
 def test_links_that_stay_dead_fail_the_try_and_name_the_job(
-    vendor: Vendor, finished: dict[str, Any], tmp_path: Path
+    vendor: Vendor, finished: dict[str, Any], tmp_path: Path, generation: Generation
 ) -> None:
     vendor.settings.link_seconds = 0
-    with fails_with(LandingFailed, finished["job_id"], "image 1 of 2"):
+    with fails_with(LandingFailed, finished["job_id"], f"image 1 of {generation.count}"):
         run_to_end(transfer(finished, f"file://{tmp_path}"), context(), "plain")
     assert [path.name for path in tmp_path.iterdir()] == [".imagepipeline"]
 
@@ -117,7 +123,7 @@ def test_a_job_without_an_id_is_landed_from_its_links(
 ) -> None:
     job = {
         "v": 1,
-        "api": "sdxl/image2image/v1",
+        "api": spoken().name,
         "job_id": None,
         "seed": 7,
         "submitted_at": 1.0,

@@ -11,21 +11,25 @@ import pytest
 
 from airflow_imagepipeline.triggers.imagepipeline import ImagePipelineJobTrigger
 from tests.faults import STATUS, ScriptedServer, failure, forever, hold, pending, success
+from tests.generations import only_old, spoken
 from tests.running import POLL, through_triggerer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.usefixtures("quick", "logs")
+pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 
 PATH = "airflow_imagepipeline.triggers.imagepipeline.ImagePipelineJobTrigger"
-JOB = {"v": 1, "api": "sdxl/image2image/v1", "job_id": "job-1", "seed": 7, "submitted_at": 1_700_000_000.0}
 LINKS = ["https://files.test/a.png"]
 LATER = 4_000_000_000.0
 
 
+def job(job_id: str = "job-1") -> dict[str, Any]:
+    return {"v": 1, "api": spoken().name, "job_id": job_id, "seed": 7, "submitted_at": 1_700_000_000.0}
+
+
 def trigger(**arguments: Any) -> ImagePipelineJobTrigger:
-    return ImagePipelineJobTrigger(**{"job": JOB, "deadline": LATER, "poll_interval": POLL, **arguments})
+    return ImagePipelineJobTrigger(**{"job": job(), "deadline": LATER, "poll_interval": POLL, **arguments})
 
 
 async def first_event(running: ImagePipelineJobTrigger) -> Any:
@@ -46,19 +50,20 @@ def test_only_ids_and_numbers_are_stored() -> None:
 
     assert kwargs == {
         "v": 1,
-        "job": JOB,
+        "job": job(),
         "imagepipeline_conn_id": "imagepipeline_default",
         "deadline": LATER,
         "poll_interval": POLL,
     }
 
 
+@only_old
 @pytest.mark.parametrize(
     "kwargs",
     [
-        pytest.param({"job": JOB}, id="arguments of an older version"),
+        pytest.param({"job": job()}, id="arguments of an older version"),
         pytest.param({"job": {"job_id": "job-1"}}, id="a job of an older version"),
-        pytest.param({"v": 9, "job": {**JOB, "color": "red"}, "jitter": 0.5}, id="arguments of a newer version"),
+        pytest.param({"v": 9, "job": {**job(), "color": "red"}, "jitter": 0.5}, id="arguments of a newer version"),
     ],
 )
 def test_a_row_of_another_version_still_runs(connection: Callable[..., None], kwargs: dict[str, Any]) -> None:
@@ -85,7 +90,7 @@ def test_it_fires_one_event_without_links(
         event = through_triggerer(trigger(deadline=deadline).serialize())
 
     assert event.keys() == {"v", "job", "outcome", "message", "reason_code", "retryable"}
-    assert (event["v"], event["job"], event["outcome"]) == (1, JOB, outcome)
+    assert (event["v"], event["job"], event["outcome"]) == (1, job(), outcome)
     assert words in event["message"]
 
 
@@ -161,7 +166,7 @@ def test_the_loop_runs_on_while_the_api_keeps_an_answer_back(connection: Callabl
 def test_many_triggers_share_a_loop(connection: Callable[..., None]) -> None:
     async def together() -> list[str]:
         async def outcome(number: int) -> str:
-            value: str = (await first_event(trigger(job={**JOB, "job_id": f"job-{number}"})))["outcome"]
+            value: str = (await first_event(trigger(job=job(f"job-{number}"))))["outcome"]
             return value
 
         return await asyncio.gather(*map(outcome, range(20)))

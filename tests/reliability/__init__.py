@@ -1,0 +1,1 @@
+"""Every fault of the fault table, injected for real; and the proof that no image is paid for twice."""
