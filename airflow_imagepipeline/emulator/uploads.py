@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from .request import InvalidFieldsError, fault
 
 if TYPE_CHECKING:
+    from starlette.datastructures import FormData
     from starlette.requests import Request
 
 UPLOAD_PATH = "/upload/image/v1"
@@ -74,6 +75,13 @@ class UploadStore:
         return self._uploads.get(name)
 
 
+async def _form(request: Request) -> FormData:
+    try:
+        return await request.form()
+    except ValueError as exc:  # what some versions of starlette let through from the parser
+        raise HTTPException(400, "The body is no well-formed multipart") from exc
+
+
 async def read_upload(request: Request) -> Upload:
     """Read the part ``file`` of a multipart body.
 
@@ -86,14 +94,20 @@ async def read_upload(request: Request) -> Upload:
     if not label.lower().startswith("multipart/form-data"):
         message = f"Field required; the body is labelled {label}, not multipart/form-data"
         raise InvalidFieldsError([fault("missing", message, "file")])
-    async with request.form() as form:
-        part = form.get("file")
-        if not isinstance(part, UploadFile):
-            raise InvalidFieldsError([fault("missing", "Field required", "file")])
-        content_type = (part.content_type or "application/octet-stream").partition(";")[0].strip().lower()
-        if content_type not in _SUFFIXES:
-            message = f"The part's content type should be one of {', '.join(_SUFFIXES)}, not {content_type}"
-            raise InvalidFieldsError([fault("value_error", message, "file")])
-        if (part.size or 0) > UPLOAD_BYTES:
-            raise HTTPException(413, f"The image has more than {UPLOAD_BYTES} bytes")
-        return Upload(part.filename or "", content_type, await part.read())
+    form = await _form(request)
+    try:
+        return await _upload(form.get("file"))
+    finally:
+        await form.close()
+
+
+async def _upload(part: object) -> Upload:
+    if not isinstance(part, UploadFile):
+        raise InvalidFieldsError([fault("missing", "Field required", "file")])
+    content_type = (part.content_type or "application/octet-stream").partition(";")[0].strip().lower()
+    if content_type not in _SUFFIXES:
+        message = f"The part's content type should be one of {', '.join(_SUFFIXES)}, not {content_type}"
+        raise InvalidFieldsError([fault("value_error", message, "file")])
+    if (part.size or 0) > UPLOAD_BYTES:
+        raise HTTPException(413, f"The image has more than {UPLOAD_BYTES} bytes")
+    return Upload(part.filename or "", content_type, await part.read())

