@@ -25,8 +25,10 @@ from airflow_imagepipeline.contract.errors import NotSent, Uncertain
 from airflow_imagepipeline.hooks import connection, imagepipeline, transport
 from airflow_imagepipeline.operators import job as job_operator
 from airflow_imagepipeline.operators import submission
-from airflow_imagepipeline.operators.imagepipeline import ImageToImageOperator
+from airflow_imagepipeline.operators.imagepipeline import EditImageOperator, ImageToImageOperator
 from airflow_imagepipeline.triggers import imagepipeline as triggers
+from tests.generations import CURRENT, assert_spoken, spoken
+from tests.reliability.words import in_words_for
 
 T = TypeVar("T")
 
@@ -160,6 +162,7 @@ class Api:
         return self.steps.take(request.method, lambda: self._answer(request))
 
     def _answer(self, request: ApiRequest) -> ApiResponse:
+        assert_spoken(request.path)
         if request.method == "POST":
             self.posts += 1
             answer = self.to_post.pop(0) if self.to_post else TAKEN
@@ -169,7 +172,8 @@ class Api:
             if answer.raises is not None:
                 raise answer.raises(answer.name)
             self.told = job if answer is TAKEN else ""
-            return _response(answer.status or 200, answer.body.replace("JOB", job), answer.headers)
+            said = in_words_for(request.path, answer.body).replace("JOB", job)
+            return _response(answer.status or 200, said, answer.headers)
         job = request.path.rpartition("/")[2]
         self.gets.append(job)
         if not self.to_look:
@@ -178,7 +182,7 @@ class Api:
         look = LOOKS[self.given[-1]]
         if isinstance(look, type):
             raise look(self.given[-1])
-        return _response(look[0], look[1].replace("JOB", job), {})
+        return _response(look[0], in_words_for(request.path, look[1]).replace("JOB", job), {})
 
 
 def _response(status: int, body: str, headers: Mapping[str, str]) -> ApiResponse:
@@ -249,7 +253,8 @@ def replaced(api: Api, clock: Clock) -> Iterator[None]:
 
     with ExitStack() as stack:
         patch = mock.patch.object
-        for talkative in (ImageToImageOperator, triggers.ImagePipelineJobTrigger, imagepipeline.ImagePipelineHook):
+        operators = (ImageToImageOperator, EditImageOperator)
+        for talkative in (*operators, triggers.ImagePipelineJobTrigger, imagepipeline.ImagePipelineHook):
             stack.enter_context(patch(talkative, "log", logging.getLogger("reliability")))
         for module in (imagepipeline, job_operator, submission, triggers):
             stack.enter_context(patch(module, "time", clock))
@@ -262,20 +267,20 @@ def replaced(api: Api, clock: Clock) -> Iterator[None]:
         yield
 
 
-def operator(image: str, *, retries: int, wait: bool, deferrable: bool, **more: Any) -> ImageToImageOperator:
-    """Return the task for one image, as a fresh process has it."""
-    return ImageToImageOperator(
-        task_id="edit",
-        retries=retries,
-        init_image=f"https://img.example/{image}.png?X-Amz-Signature={SECRET}",
-        prompt=PROMPT,
-        wait_for_completion=wait,
-        deferrable=deferrable,
-        **more,
-    )
+def operator(image: str, *, retries: int, wait: bool, deferrable: bool) -> job_operator.ImagePipelineJobOperator:
+    """Return the task for one image, as a fresh process has it, in the generation that is spoken."""
+    arguments: dict[str, Any] = {
+        "task_id": "edit",
+        "retries": retries,
+        spoken().image: f"https://img.example/{image}.png?X-Amz-Signature={SECRET}",
+        "prompt": PROMPT,
+        "wait_for_completion": wait,
+        "deferrable": deferrable,
+    }
+    return EditImageOperator(**arguments) if spoken() is CURRENT else ImageToImageOperator(**arguments)
 
 
-def executed(task: ImageToImageOperator, method: str, *arguments: Any) -> Any:
+def executed(task: job_operator.ImagePipelineJobOperator, method: str, *arguments: Any) -> Any:
     """Call a method as Airflow's task runner does."""
 
     def call() -> Any:

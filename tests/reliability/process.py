@@ -13,6 +13,7 @@ from unittest import mock
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_imagepipeline.hooks import transport
+from tests.generations import BOTH, Spoken
 from tests.reliability.task import Clock, Store, Task, called
 
 
@@ -39,6 +40,7 @@ def _kill_points(point: str, store: Store) -> None:
 
 def main(told: dict[str, Any]) -> None:
     """Run one try as told, and print how it ended."""
+    (Spoken.generation,) = (one for one in BOTH if one.name == told["generation"])
     clock = Clock()
     store = Store(Path(told["store"]))
     task = Task(clock, deferrable=told["deferrable"], store=store, poll_interval=0.05)

@@ -37,8 +37,8 @@ if not, clear the task: it submits again. [](cost.md) has more.
 
 Each fault below is made to happen: by a server on the loopback that answers as it is told, by a proxy that breaks
 connections, by killing real processes, by a store that fails. The server counts the requests; the tests compare that
-count, with the task waiting in a worker and in the triggerer. Tests in `tests/kill` do it to the parts of a real
-Airflow (`make kill-test`).
+count, with the task waiting in a worker and in the triggerer. Those in `tests/reliability` do it for each generation of
+the API. Tests in `tests/kill` do it to the parts of a real Airflow (`make kill-test`).
 
 `tests/reliability/test_never_twice.py` draws the order of things by lot: submissions, crashes before and after every
 single call of the store and of the network, faults of both, lost reports, retries, clears, mapped tasks that are

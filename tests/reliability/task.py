@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_imagepipeline.operators.imagepipeline import ImageToImageOperator
+from airflow_imagepipeline.operators.imagepipeline import EditImageOperator, ImageToImageOperator
+from airflow_imagepipeline.operators.job import ImagePipelineJobOperator
 from airflow_imagepipeline.triggers.imagepipeline import ImagePipelineJobTrigger
+from tests.generations import CURRENT, spoken
 from tests.running import PROMPT, FakeStore, _in_task_runner, assert_discreet, context, through_triggerer
 
 LINK: Final = "https://files.example/image-0.png?X-Amz-Signature=canary-link"
@@ -93,7 +95,7 @@ class Store(FakeStore):
 
 class Task:
     """
-    A task instance and its tries.
+    A task instance and its tries, in the generation that is spoken.
 
     :param clock: passes while it waits.
     :param deferrable: wait in the triggerer.
@@ -105,7 +107,7 @@ class Task:
         self.deferrable = deferrable
         self.arguments: dict[str, Any] = {
             "task_id": "edit",
-            "init_image": "https://img.example/in.png?X-Amz-Signature=canary-in",
+            spoken().image: "https://img.example/in.png?X-Amz-Signature=canary-in",
             "prompt": PROMPT,
             "retries": 3,
             **arguments,
@@ -117,11 +119,12 @@ class Task:
         self.deferred: TaskDeferred | None = None
         self.event: Any = None
 
-    def operator(self) -> ImageToImageOperator:
+    def operator(self) -> ImagePipelineJobOperator:
         """Return the operator as a fresh process has it."""
-        return ImageToImageOperator(deferrable=self.deferrable, **self.arguments)
+        kind = EditImageOperator if spoken() is CURRENT else ImageToImageOperator
+        return kind(deferrable=self.deferrable, **self.arguments)
 
-    def context(self, operator: ImageToImageOperator) -> Any:
+    def context(self, operator: ImagePipelineJobOperator) -> Any:
         """Return the context of the current try."""
         given = context(self.store, try_number=self.try_number, max_tries=self.max_tries, map_index=self.map_index)
         given["ti"].task = operator
@@ -178,7 +181,7 @@ class Task:
         self.max_tries = self.try_number + int(self.arguments["retries"])
 
 
-def called(operator: ImageToImageOperator, method: str, *arguments: Any) -> Any:
+def called(operator: ImagePipelineJobOperator, method: str, *arguments: Any) -> Any:
     """Call a method as Airflow's task runner does."""
     return _in_task_runner(operator, lambda _: getattr(operator, method)(*arguments))
 

@@ -24,9 +24,13 @@ from airflow_imagepipeline.exceptions import (
 )
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.triggers.imagepipeline import ImagePipelineJobTrigger
-from tests.faults import STATUS, SUBMIT, Instruction, ScriptedServer, answer, forever, pending, refused, success
+from tests.faults import STATUS, SUBMIT, Instruction, ScriptedServer, forever, pending, refused, success
+from tests.generations import spoken
 from tests.reliability.conftest import Connect
 from tests.reliability.task import LINK, Clock, Task, called, fired
+from tests.reliability.words import answer
+
+pytestmark = pytest.mark.usefixtures("generation")
 
 DONE = success([LINK])
 
@@ -205,14 +209,14 @@ def test_the_race_that_is_left_between_the_last_look_at_the_record_and_its_writi
 @pytest.mark.fault(30)
 def test_a_mapped_index_that_stands_for_another_item_is_another_request(task: Task, connect: Connect) -> None:
     task.map_index = 3
-    first, second = task.arguments["init_image"], "https://img.example/other.png"
+    first, second = task.arguments[spoken().image], "https://img.example/other.png"
     answers = [pending("job-a"), pending("job-b")]
     with ScriptedServer({SUBMIT: answers, STATUS: done(task) * 3}) as server:
         connect(server.origin)
         assert task.run()["job_id"] == "job-a"
-        task.arguments["init_image"] = second
+        task.arguments[spoken().image] = second
         assert task.run()["job_id"] == "job-b"
-        task.arguments["init_image"] = first
+        task.arguments[spoken().image] = first
         assert task.run()["job_id"] == "job-a"  # the old record has stayed
         assert server.hits(SUBMIT) == 2
 
@@ -224,8 +228,8 @@ def test_a_task_that_is_not_mapped_and_asks_for_something_else_at_a_retry_is_sto
     with ScriptedServer({SUBMIT: [pending()], STATUS: done(task)}) as server:
         connect(server.origin)
         task.run()
-        task.arguments["strength"] = 0.5
-        assert "strength changed" in task.fails(SubmissionUncertain)
+        task.arguments["guidance_scale"] = 2.5
+        assert "guidance_scale changed" in task.fails(SubmissionUncertain)
         assert server.hits(SUBMIT) == 1
 
 
@@ -244,7 +248,7 @@ def test_another_signature_of_the_same_image_is_the_same_request(task: Task, con
     with ScriptedServer({SUBMIT: [pending()], STATUS: done(task) * 2}) as server:
         connect(server.origin)
         task.run()
-        task.arguments["init_image"] = task.arguments["init_image"].replace("canary-in", "canary-fresh")
+        task.arguments[spoken().image] = task.arguments[spoken().image].replace("canary-in", "canary-fresh")
         assert task.run()["job_id"] == "job-1"
         assert server.hits(SUBMIT) == 1
 
@@ -426,7 +430,7 @@ def test_a_stored_trigger_survives_another_version(deferred: Task, connect: Conn
 @pytest.mark.parametrize(
     "last",
     [
-        success([LINK] * 9),
+        answer(200, json={"status": "SUCCESS", "download_urls": [LINK] * 9}),
         answer(
             200,
             json={"status": "FAILURE", "error": "see https://files.example/log?X-Amz-Signature=canary " + "é" * 5000},
@@ -471,7 +475,7 @@ def test_a_connection_that_is_gone_while_deferred_is_an_event_and_one_that_is_ro
         assert deferred.wait()["outcome"] == "unreachable"
         connect(server.origin, "key-CANARY-rotated")
         assert deferred.wait()["outcome"] == "succeeded"
-        assert server.requests[-1].header("API-Key") == "key-CANARY-rotated"
+        assert server.requests[-1].header(spoken().key_header) == "key-CANARY-rotated"
         assert server.hits(SUBMIT) == 1
 
 

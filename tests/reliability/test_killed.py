@@ -18,18 +18,22 @@ import pytest
 from airflow_imagepipeline.exceptions import SubmissionUncertain
 from airflow_imagepipeline.triggers.imagepipeline import ImagePipelineJobTrigger
 from tests.faults import STATUS, SUBMIT, ScriptedServer, hold, pending, success
+from tests.generations import spoken
 from tests.reliability.conftest import Connect
 from tests.reliability.task import LINK, Clock, Store, Task, fired
 from tests.running import KEY
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("generation")
+
 DONE = success([LINK])
 
 
 @contextmanager
 def process(server: ScriptedServer, store: Path, **told: Any) -> Iterator[subprocess.Popen[str]]:
     """Start a try in a process of its own."""
-    whole = {"store": str(store), "kill": "", "try_number": 1, "deferrable": False, "sigterm": False, "event": None}
+    usual = {"kill": "", "try_number": 1, "deferrable": False, "sigterm": False, "event": None}
+    whole = {"store": str(store), "generation": spoken().name, **usual}
     connection = json.dumps({"conn_type": "imagepipeline", "host": server.origin, "password": KEY})
     started = subprocess.Popen(  # noqa: S603 - this very file's neighbour
         [sys.executable, "-m", "tests.reliability.process", json.dumps({**whole, **told})],

@@ -28,6 +28,8 @@ from hypothesis.stateful import (
 from airflow_imagepipeline.operators.submission import Submission
 from airflow_imagepipeline.policy.submission import SubmissionRecord
 from airflow_imagepipeline.records.task_state import TaskStateRecords
+from tests import generations
+from tests.generations import Generation
 from tests.reliability import model
 from tests.reliability.model import Strike
 
@@ -50,10 +52,15 @@ class TaskLife(RuleBasedStateMachine):
     only_the_money = False
 
     @initialize(
-        mapped=st.booleans(), retries=st.integers(0, 3), wait=st.sampled_from([True, True, False]), defer=st.booleans()
+        generation=st.sampled_from(generations.BOTH),
+        mapped=st.booleans(),
+        retries=st.integers(0, 3),
+        wait=st.sampled_from([True, True, False]),
+        defer=st.booleans(),
     )
-    def create(self, *, mapped: bool, retries: int, wait: bool, defer: bool) -> None:
+    def create(self, *, generation: Generation, mapped: bool, retries: int, wait: bool, defer: bool) -> None:
         self.patches = ExitStack()
+        self.patches.enter_context(mock.patch.object(generations.Spoken, "generation", generation))
         self.api, self.store, self.clock = model.Api(), model.Store(), model.Clock()
         self.patches.enter_context(model.replaced(self.api, self.clock))
         self.mapped, self.retries, self.wait, self.defer = mapped, retries, wait, defer
@@ -291,10 +298,12 @@ def test_nothing_is_paid_for_twice_and_no_job_is_lost() -> None:
     run_state_machine_as_test(TaskLife, settings=profile(EXAMPLES))
 
 
-def test_a_job_taken_up_after_another_item_is_marked_as_done_so_that_a_clear_submits_anew() -> None:
+def test_a_job_taken_up_after_another_item_is_marked_as_done_so_that_a_clear_submits_anew(
+    generation: Generation,
+) -> None:
     life = TaskLife()
     try:
-        life.create(mapped=True, retries=3, wait=True, defer=False)
+        life.create(generation=generation, mapped=True, retries=3, wait=True, defer=False)
         life.run([], [], [], report_lost=False)  # a is submitted, and the worker killed while it waits
         life.another_item_at_this_index("b")
         life.run([], [], ["success"], report_lost=False)
@@ -310,11 +319,11 @@ def test_a_job_taken_up_after_another_item_is_marked_as_done_so_that_a_clear_sub
 
 @pytest.mark.parametrize("strikes", [[], [Strike(4, "store down", late=False)]], ids=["", "and so is a write"])
 def test_a_job_taken_up_by_a_clear_is_not_paid_for_again_when_the_report_of_its_end_is_lost(
-    strikes: list[Strike],
+    generation: Generation, strikes: list[Strike]
 ) -> None:
     life = TaskLife()
     try:
-        life.create(mapped=False, retries=2, wait=True, defer=True)
+        life.create(generation=generation, mapped=False, retries=2, wait=True, defer=True)
         life.run([], [], [], report_lost=False)
         life.human_clears_a_deferred_task()
         life.run(strikes, [], [], report_lost=False)
@@ -327,10 +336,10 @@ def test_a_job_taken_up_by_a_clear_is_not_paid_for_again_when_the_report_of_its_
         life.teardown()
 
 
-def test_a_template_that_goes_back_to_an_earlier_request_at_a_retry_is_stopped() -> None:
+def test_a_template_that_goes_back_to_an_earlier_request_at_a_retry_is_stopped(generation: Generation) -> None:
     life = TaskLife()
     try:
-        life.create(mapped=False, retries=2, wait=True, defer=False)
+        life.create(generation=generation, mapped=False, retries=2, wait=True, defer=False)
         life.run([], [], ["success"], report_lost=False)
         life.human_clears("b")
         life.run([], [], ["success"], report_lost=True)

@@ -20,16 +20,12 @@ from tests.faults import (
     Accept,
     Instruction,
     ScriptedServer,
-    answer,
     close_after_request,
-    cut_after,
-    drip,
     endless,
     failure,
     gzip_bomb,
     keepalive_then_close,
     pending,
-    raw,
     redirect,
     refused,
     reset_after_request,
@@ -38,9 +34,13 @@ from tests.faults import (
     unanswered_port,
 )
 from tests.faults.certificates import self_signed
+from tests.generations import spoken
 from tests.reliability.conftest import Connect, Impatient
 from tests.reliability.task import LINK, Task
+from tests.reliability.words import answer, cut_after, drip, raw
 from tests.running import KEY
+
+pytestmark = pytest.mark.usefixtures("generation")
 
 DONE = success([LINK])
 TWO_LOOKS = [DONE, DONE]
@@ -337,7 +337,7 @@ def test_a_refused_key_is_named_by_its_connection_and_never_shown(task: Task, co
         connect(server.origin)
         said = task.fails(SubmissionRefused)
         assert "imagepipeline_default" in said
-        assert server.requests[0].header("API-Key") == KEY
+        assert server.requests[0].header(spoken().key_header) == KEY
         assert server.hits(SUBMIT) == 1
 
 

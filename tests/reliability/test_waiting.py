@@ -30,17 +30,13 @@ from tests.faults import (
     Instruction,
     ScriptedServer,
     TcpProxy,
-    answer,
     close_after_request,
-    cut_after,
-    drip,
     drip_headers,
     endless,
     failure,
     forever,
     gzip_bomb,
     pending,
-    raw,
     redirect,
     refused,
     reset_after_request,
@@ -48,8 +44,12 @@ from tests.faults import (
     success,
 )
 from tests.faults.certificates import self_signed
+from tests.generations import spoken
 from tests.reliability.conftest import Connect, Impatient
 from tests.reliability.task import LINK, Clock, Task, fired
+from tests.reliability.words import answer, cut_after, drip, raw
+
+pytestmark = pytest.mark.usefixtures("generation")
 
 DONE = success([LINK])
 
@@ -214,7 +214,7 @@ def test_retry_after_is_obeyed_where_it_can_be_read_and_never_for_long(
 
 
 @pytest.mark.fault(35)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
 def test_whatever_retry_after_says_the_wait_goes_on(text: str) -> None:
     clock = Clock()
@@ -229,7 +229,9 @@ def test_whatever_retry_after_says_the_wait_goes_on(text: str) -> None:
         from airflow_imagepipeline.contract.job import JobHandle
         from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 
-        event = ImagePipelineHook().wait_for_job(JobHandle.from_payload("job-1"), deadline=clock.time() + 3600)
+        event = ImagePipelineHook().wait_for_job(
+            JobHandle.from_payload("job-1", spoken().name), deadline=clock.time() + 3600
+        )
         assert event.outcome == "succeeded"
         assert clock.passed <= 300
 
@@ -292,7 +294,7 @@ def test_a_key_that_is_refused_twice_ends_the_wait_and_a_mended_one_takes_the_jo
         assert phases(task) == ["submitted"]
         connect(server.origin, "key-CANARY-new")
         assert task.run()["status"] == "SUCCESS"
-        assert server.requests[-1].header("API-Key") == "key-CANARY-new"
+        assert server.requests[-1].header(spoken().key_header) == "key-CANARY-new"
         assert server.hits(SUBMIT) == 1
 
 
@@ -453,7 +455,8 @@ def test_links_in_unusual_shapes(task: Task, connect: Connect, links: object, ta
 
 @pytest.mark.fault(49)
 def test_more_links_than_a_job_can_have_are_not_believed(task: Task, connect: Connect) -> None:
-    with ScriptedServer({SUBMIT: [pending()], STATUS: [success([f"{LINK}{i}" for i in range(17)])]}) as server:
+    many = answer(200, json={"status": "SUCCESS", "download_urls": [f"{LINK}{i}" for i in range(17)]})
+    with ScriptedServer({SUBMIT: [pending()], STATUS: [many]}) as server:
         connect(server.origin)
         assert "17 links" in task.fails(JobLost)
         assert server.hits(SUBMIT) == 1
