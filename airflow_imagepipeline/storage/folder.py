@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,21 @@ class StoredFile:
     content_type: str
     sha256: str
     notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """
+    A file that a listing found.
+
+    :param name: relative to the folder.
+    :param size: bytes.
+    :param tag: what changes with the content (the ETag, without quotes); empty where the storage has none.
+    """
+
+    name: str
+    size: int
+    tag: str
 
 
 class Folder(ABC):
@@ -107,6 +122,51 @@ class Folder(ABC):
 
         :raises AlreadyThere: when another file has the name and ``overwrite`` is false.
         :raises StorageFailed: when it could not be written; nothing that looks like it is left behind.
+        """
+
+    @abstractmethod
+    def listing(self, prefix: str = "") -> Iterator[Listed]:
+        """
+        Yield every file under the folder, at any depth, whose name begins with ``prefix``, sorted by name.
+
+        :return: nothing for a folder that does not exist.
+        :raises StorageFailed: when they cannot be listed.
+        """
+
+    @abstractmethod
+    def content(self, name: str) -> bytes | None:
+        """
+        Return the content of a small file, or None when there is no such file.
+
+        :raises StorageFailed: when it cannot be read.
+        """
+
+    @abstractmethod
+    def create(self, name: str, content: bytes) -> bool:
+        """
+        Write a small file whole if there is none of the name: of several that try at once, one succeeds.
+
+        A file with the same bytes counts as created, since the answer to our own request may have been lost: who
+        needs to know that it was the one puts something of its own into the content.
+
+        :return: whether the file has this content now.
+        :raises StorageFailed: when it could not be written, or that is not known.
+        """
+
+    @abstractmethod
+    def write(self, name: str, content: bytes) -> None:
+        """
+        Write a small file whole, in place of any that has the name.
+
+        :raises StorageFailed: when it could not be written, or that is not known.
+        """
+
+    @abstractmethod
+    def remove(self, names: Iterable[str]) -> None:
+        """
+        Remove files; one that is not there is no error.
+
+        :raises StorageFailed: when one could not be removed.
         """
 
     def already_there(self, name: str) -> AlreadyThere:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from airflow.sdk import ObjectStoragePath
 
-from airflow_imagepipeline.storage.folder import MARKER, DestinationUnusable, Folder, StorageFailed, StoredFile
+from airflow_imagepipeline.storage import disk
+from airflow_imagepipeline.storage.folder import (
+    MARKER,
+    DestinationUnusable,
+    Folder,
+    Listed,
+    StorageFailed,
+    StoredFile,
+)
 
 _LOCAL: Final = frozenset({"file", "local", ""})
 _CHUNK: Final = 1024 * 1024
@@ -23,6 +30,7 @@ class ObjectStorageFolder(Folder):
     A folder on any file system that Airflow's object storage knows.
 
     Unlike S3 it has no conditional write: whether a file exists is asked before it is written. It keeps no notes.
+    Only on a disk is :meth:`create` exclusive, and :meth:`write` atomic where the file system itself is not.
     """
 
     def __init__(self, uri: str) -> None:
@@ -74,11 +82,67 @@ class ObjectStorageFolder(Folder):
             if not overwrite and target.exists():
                 if _sha256(target) != file.sha256:
                     raise self.already_there(name)
-            elif target.protocol in _LOCAL:
+            elif self._is_disk:
                 _put_on_disk(file, Path(target.path))
             else:
                 with file.path.open("rb") as source, target.open("wb") as sink:
                     _copied(source, sink)
+
+    def listing(self, prefix: str = "") -> Iterator[Listed]:
+        """Yield the files under the folder, one folder in memory at a time."""
+        with self._named(f"{self.uri} could not be listed"):
+            # Some file systems remember what they have listed; other processes write here too.
+            self._path.fs.invalidate_cache()
+            yield from _walk(disk.children if self._is_disk else self._children, self._path.path, prefix)
+
+    def _children(self, folder: str) -> Iterator[tuple[str, int | None]]:
+        for found in self._path.fs.ls(folder, detail=True):
+            name = found["name"].rstrip("/").rpartition("/")[2]
+            yield name, None if found["type"] == "directory" else int(found.get("size") or 0)
+
+    def content(self, name: str) -> bytes | None:
+        """Return the bytes of a file, or None."""
+        with self._named(f"{self.uri_of(name)} could not be read"):
+            try:
+                return bytes((self._path / name).read_bytes())
+            except FileNotFoundError:
+                return None
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file if there is none; exclusive on a disk only, elsewhere two that try at once may both succeed."""
+        target = self._path / name
+        with self._named(f"{self.uri_of(name)} could not be written"):
+            if self._is_disk:
+                is_ours = disk.created(Path(target.path), content)
+            else:
+                target.fs.invalidate_cache()
+                is_ours = not target.exists()
+                if is_ours:
+                    _write(target, content)
+        return is_ours or self.content(name) == content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file; on a disk under another name first."""
+        target = self._path / name
+        with self._named(f"{self.uri_of(name)} could not be written"):
+            if self._is_disk:
+                disk.replace(Path(target.path), content)
+            else:
+                _write(target, content)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files, one after the other."""
+        for name in names:
+            target = self._path / name
+            with self._named(f"{self.uri_of(name)} could not be removed"), suppress(FileNotFoundError):
+                if self._is_disk:
+                    Path(target.path).unlink()
+                else:
+                    target.fs.rm_file(target.path)
+
+    @property
+    def _is_disk(self) -> bool:
+        return self._path.protocol in _LOCAL
 
     @contextmanager
     def _named(self, what: str) -> Iterator[None]:
@@ -91,8 +155,7 @@ class ObjectStorageFolder(Folder):
 
 def _put_on_disk(file: StoredFile, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The name is drawn: an earlier try of the task may still be writing.
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.unfinished")
+    unfinished = disk.unfinished_beside(target)
     try:
         with file.path.open("rb") as source, unfinished.open("wb") as sink:
             digest = _copied(source, sink)
@@ -105,6 +168,31 @@ def _put_on_disk(file: StoredFile, target: Path) -> None:
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _write(target: ObjectStoragePath, content: bytes) -> None:
+    try:
+        target.write_bytes(content)
+    except FileNotFoundError:
+        # Where folders are more than a part of the name.
+        target.fs.makedirs(target.parent.path, exist_ok=True)
+        target.write_bytes(content)
+
+
+def _walk(
+    children: Callable[[str], Iterator[tuple[str, int | None]]], folder: str, prefix: str, above: str = ""
+) -> Iterator[Listed]:
+    try:
+        # A folder sorts as if its slash belonged to its name: so do the names of the files in it.
+        found = sorted((f"{name}/" if size is None else name, size) for name, size in children(folder))
+    except FileNotFoundError:
+        return
+    for name, size in found:
+        inside = above + name
+        if size is None and (inside.startswith(prefix) or prefix.startswith(inside)):
+            yield from _walk(children, f"{folder.rstrip('/')}/{name.rstrip('/')}", prefix, inside)
+        elif size is not None and inside.startswith(prefix) and not disk.is_unfinished(name):
+            yield Listed(inside, size, "")
 
 
 def _copied(source: BinaryIO, sink: BinaryIO) -> str:

@@ -1,0 +1,110 @@
+"""Many coroutines write to one ledger: what arrives while a segment is written goes together into the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from airflow_imagepipeline.records.ledger_lines import line_of
+from airflow_imagepipeline.records.object_storage import Ledger
+from airflow_imagepipeline.storage.folder import StorageFailed
+
+_ATTEMPTS: Final = 5
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 10.0
+
+
+class GroupedWriter:
+    """
+    Writes entries to a ledger, in the order in which they were given, without blocking the event loop.
+
+    A segment that cannot be written is tried five times in all. After that nothing more is written: the error reaches
+    everybody who waits, and every later call. An entry whose writer was cancelled is written all the same.
+
+    :param ledger: nobody else may append to it meanwhile.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lines: list[bytes] = []
+        self._next: asyncio.Future[None] | None = None
+        self._current: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def mark(self) -> str:
+        """The ledger's: that of the last durable segment."""
+        return self._ledger.mark
+
+    async def write(self, entry: Mapping[str, Any]) -> None:
+        """
+        Write an entry; it is durable when this returns.
+
+        :raises LeaseLost: when a newer process has taken over the ledger.
+        :raises StorageFailed: when the storage did not do what it was asked, several times.
+        :raises ValueError: when the entry holds what JSON cannot carry, as :exc:`TypeError`; others are not touched.
+        """
+        await asyncio.shield(self._add(entry))
+
+    def later(self, entry: Mapping[str, Any]) -> None:
+        """Add an entry to the next group without waiting for it; it fails as :meth:`write`, if only afterwards."""
+        self._add(entry)
+
+    async def flush(self) -> None:
+        """Wait until all that was given so far is durable; it fails as :meth:`write`."""
+        if self._failure is not None:
+            raise self._failure
+        # A group is written after the ones before it.
+        if (last := self._next or self._current) is not None:
+            await asyncio.shield(last)
+
+    def _add(self, entry: Mapping[str, Any]) -> asyncio.Future[None]:
+        if self._failure is not None:
+            raise self._failure
+        self._lines.append(line_of(entry))
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        return self._next
+
+    async def _run(self) -> None:
+        try:
+            while self._next is not None:
+                self._current, self._next = self._next, None
+                lines, self._lines = self._lines, []
+                await self._append(lines)
+                self._end(self._current)
+        except BaseException as exc:
+            self._failure = exc
+            for group in (self._current, self._next):
+                self._end(group)
+            if not isinstance(exc, Exception):
+                raise
+        finally:
+            self._current = self._task = None
+
+    async def _append(self, lines: Sequence[bytes]) -> None:
+        again = AsyncRetrying(
+            retry=retry_if_exception_type(StorageFailed),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(_FIRST_PAUSE, _LONGEST_PAUSE),
+            reraise=True,
+        )
+        await again(asyncio.to_thread, self._ledger.append_lines, lines)
+
+    def _end(self, group: asyncio.Future[None] | None) -> None:
+        if group is None or group.done():
+            return
+        if self._failure is None:
+            group.set_result(None)
+        elif isinstance(self._failure, asyncio.CancelledError):
+            group.cancel()
+        else:
+            group.set_exception(self._failure)
+            # Nobody may be waiting for it: the next call says it.
+            group.exception()
