@@ -1,0 +1,53 @@
+"""One row of a frozen plan: what is asked for one input of a batch, checked and named before anything is submitted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from airflow_imagepipeline.contract.text import cleaned
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """
+    What is asked for one input.
+
+    :param index: place in the inputs, from 0.
+    :param input: address of the (first) input image, without what signs it; may be empty where the row is invalid.
+    :param key: names what the input is and what is made of it: 32 hexadecimal digits, equal for equal work; empty where
+        the row is invalid.
+    :param arguments: field names to values, as the endpoint's parameters take them; links as the user gave them.
+    :param stem: of the file names; None means the job's id.
+    :param invalid: why the row cannot be a request; empty when it can.
+    :param treatment: what is to be done with it, see ``policy.batch.Treatment``.
+    :param earlier: what the ledger knew of the same work when the plan was made, as its payload; empty for nothing.
+    """
+
+    index: int
+    input: str
+    key: str
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    stem: str | None = None
+    invalid: str = ""
+    treatment: str = "submit"
+    earlier: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def to_line(self) -> str:
+        """Return the row as one line of JSON, without its end."""
+        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """
+        Read a row.
+
+        :raises ValueError: when it is none.
+        """
+        try:
+            return cls(**json.loads(line))
+        except (TypeError, ValueError) as exc:
+            msg = f"not a row of a plan: {cleaned(line, 80)}"
+            raise ValueError(msg) from exc
