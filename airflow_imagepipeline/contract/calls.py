@@ -22,7 +22,7 @@ from airflow_imagepipeline.contract.answers import (
 )
 from airflow_imagepipeline.contract.api import EDIT_IMAGE, Api, JobStatus, checked_job_id
 from airflow_imagepipeline.contract.errors import Malformed, WrongAnswer
-from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
+from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in, estimate_in
 from airflow_imagepipeline.contract.text import cleaned
 
 T = TypeVar("T")
@@ -209,6 +209,7 @@ def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse) -> 
         cost=cost_in(value),
         status_word=cleaned(word, 40) if known is None else "",
         retry_after=retry_after(response) or 0.0,
+        estimated_seconds=estimate_in(value),
     )
 
 

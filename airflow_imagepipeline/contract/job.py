@@ -11,6 +11,7 @@ from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, Api, JobStat
 from airflow_imagepipeline.contract.errors import Malformed
 
 _COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd")
+_DAY: Final = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ def cost_in(payload: Mapping[str, Any]) -> dict[str, float | bool]:
     return {name: value for name, value in said.items() if isinstance(value, bool) or _is_number(value)}
 
 
+def estimate_in(payload: Mapping[str, Any]) -> float | None:
+    """Return the seconds that an answer says the job takes; None when it says nothing that can be meant."""
+    seconds = payload.get("estimated_time_seconds")
+    return float(seconds) if _is_number(seconds) and 0 < seconds < _DAY else None
+
+
 def _is_number(value: object) -> TypeGuard[int | float]:
     # Compared, not converted: float() and math.isfinite raise OverflowError for a very long int.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
@@ -87,6 +94,7 @@ class Job:
     :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
     :param cost: what the answer says of money, by the vendor's names (``cost_usd``, ``credits_amount``, ...).
     :param retry_after: seconds in which the API asked not to be looked at again; 0 when it did not ask.
+    :param estimated_seconds: how long the vendor says that the job takes in all; None when it does not say.
     """
 
     handle: JobHandle
@@ -98,3 +106,4 @@ class Job:
     retryable: bool | None = None
     cost: Mapping[str, float | bool] = field(default_factory=dict)
     retry_after: float = 0.0
+    estimated_seconds: float | None = None

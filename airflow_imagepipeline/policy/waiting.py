@@ -24,6 +24,8 @@ from airflow_imagepipeline.contract.errors import (
 )
 from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
 from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.policy.look_plan import JITTER
+from airflow_imagepipeline.policy.looking import LookSchedule
 from airflow_imagepipeline.policy.resending import LONGEST_RETRY_AFTER
 
 NOT_FOUND_GRACE: Final = 60.0
@@ -33,7 +35,6 @@ _LONGEST_BACKOFF: Final = 60.0
 _BACKOFF_BASE: Final = 5.0
 _MOST_DOUBLINGS: Final = 10
 _REMARK_EVERY: Final = 10
-_JITTER: Final = 0.1
 _KEY_REFUSED: Final = frozenset({401, 403})
 _NOT_FOUND: Final = 404
 
@@ -52,6 +53,9 @@ class Outcome(StrEnum):
     """The API will not answer for this job, however often it is asked."""
     UNREACHABLE = "unreachable"
     """No usable answer came for long enough; the job may still be running."""
+
+
+_ENDED: Final = frozenset({Outcome.SUCCEEDED, Outcome.FAILED})
 
 
 @dataclass(frozen=True)
@@ -145,11 +149,21 @@ class JobWait:
     One process's wait for one job.
 
     :param deadline: seconds since the epoch.
-    :param poll_interval: seconds between two looks while all is well.
+    :param poll_interval: seconds; while all is well, the job takes about as many looks as at this fixed beat.
     :param source: where the jitter comes from.
+    :param schedule: says when to look, and learns from the end of this wait, for the jobs of many waits; None gives
+        the wait one of its own.
     """
 
-    def __init__(self, handle: JobHandle, *, deadline: float, poll_interval: float, source: random.Random) -> None:
+    def __init__(
+        self,
+        handle: JobHandle,
+        *,
+        deadline: float,
+        poll_interval: float,
+        source: random.Random,
+        schedule: LookSchedule | None = None,
+    ) -> None:
         self.handle = handle
         self.deadline = deadline
         self.poll_interval = poll_interval
@@ -158,6 +172,10 @@ class JobWait:
         self.in_doubt = False
         """Whether the last look needs others close behind it, since a few alike would end the wait."""
         self._source = source
+        self._schedule = schedule or LookSchedule(poll_interval=poll_interval, source=source)
+        self._estimated: float | None = None
+        self._pending_at = 0.0
+        self._ended_at: float | None = None
         self._in_a_row: dict[str, int] = {}
         self._bad = 0
         self._retry_after = 0.0
@@ -174,7 +192,7 @@ class JobWait:
         self.remark = ""
         self.in_doubt = False
         self._retry_after = 0.0
-        event = self._after_job(seen) if isinstance(seen, Job) else self._after_error(seen, now)
+        event = self._after_job(seen, now) if isinstance(seen, Job) else self._after_error(seen, now)
         if event is None and now >= self.deadline:
             last = seen.status.value if isinstance(seen, Job) else str(seen)
             message = f"The deadline passed. The job may still finish and be billed. Last seen: {last}"
@@ -186,12 +204,28 @@ class JobWait:
         if self._bad:
             longest = min(_LONGEST_BACKOFF, _BACKOFF_BASE * 2.0 ** min(self._bad, _MOST_DOUBLINGS))
             own = self._source.uniform(self.poll_interval, max(self.poll_interval, longest))
+        elif self._in_a_row or self.handle.submitted_at is None:
+            own = self.poll_interval * self._source.uniform(1 - JITTER, 1 + JITTER)
         else:
-            own = self.poll_interval * self._source.uniform(1 - _JITTER, 1 + _JITTER)
+            own = self._schedule.pause(age=now - self.handle.submitted_at, estimated=self._estimated)
         return min(max(own, min(self._retry_after, LONGEST_RETRY_AFTER)), max(self.deadline - now, 0.0))
 
-    def _after_job(self, job: Job) -> JobEvent | None:
+    def _after_job(self, job: Job, now: float) -> JobEvent | None:
         self._bad = 0
+        submitted_at = self.handle.submitted_at
+        age = 0.0 if submitted_at is None else now - submitted_at
+        if job.status.is_terminal:
+            # An ended job may need further looks, for its links or its reason; its time was over at the first.
+            self._ended_at = age if self._ended_at is None else self._ended_at
+        else:
+            self._pending_at, self._ended_at = age, None
+            self._estimated = job.estimated_seconds or self._estimated
+        event = self._judged(job)
+        if event is not None and event.outcome in _ENDED and self._ended_at is not None:
+            self._schedule.learn(pending_at=self._pending_at, done_at=self._ended_at)
+        return event
+
+    def _judged(self, job: Job) -> JobEvent | None:
         if job.status is JobStatus.SUCCESS:
             if job.download_urls:
                 return self._end(Outcome.SUCCEEDED, job=job)

@@ -23,7 +23,7 @@ class ImagePipelineJobTrigger(BaseTrigger):
     :param job: the job's handle, as its payload.
     :param imagepipeline_conn_id: connection of type ``imagepipeline``; read anew by every triggerer that runs this.
     :param deadline: seconds since the epoch.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds; the job takes no more looks than at this fixed beat.
     """
 
     def __init__(

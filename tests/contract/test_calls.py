@@ -263,3 +263,18 @@ def test_any_answer_is_a_job_or_an_error_of_the_contract(call: Call[Job], respon
     assert bool(job.error) <= (job.status is JobStatus.FAILURE)
     assert bool(job.download_urls) <= (job.status is JobStatus.SUCCESS)
     assert len(job.error) <= 300
+
+
+# How long it will take.
+
+
+def test_the_vendors_estimate_is_read_from_a_submission_and_from_a_look() -> None:
+    body = {"id": "job-1", "status": "PENDING", "estimated_time_seconds": 12}
+    assert submitted(body).estimated_seconds == 12.0
+    assert looked(body).estimated_seconds == 12.0
+
+
+@pytest.mark.parametrize("said", [None, True, "12", 0, 90_000], ids=str)
+def test_an_estimate_that_cannot_be_meant_is_no_error(said: object) -> None:
+    job = looked({"id": "job-1", "status": "PENDING", "estimated_time_seconds": said})
+    assert job.estimated_seconds is None

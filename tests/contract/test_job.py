@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
-from airflow_imagepipeline.contract.job import JobHandle
+from airflow_imagepipeline.contract.job import JobHandle, estimate_in
 from tests.contract.answered import HANDLE, any_text, json_values
 
 API = "sdxl/image2image/v1"
@@ -100,3 +100,34 @@ def test_anything_is_a_handle_or_a_value_error(payload: object) -> None:
     except ValueError:
         return
     json.dumps(handle.to_payload(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        pytest.param(7, 7.0, id="whole seconds"),
+        pytest.param(0.5, 0.5, id="a part of a second"),
+        pytest.param(86_399, 86_399.0, id="nearly a day"),
+        pytest.param(86_400, None, id="a day"),
+        pytest.param(0, None, id="nothing"),
+        pytest.param(-3, None, id="less than nothing"),
+        pytest.param(True, None, id="a boolean"),
+        pytest.param("7", None, id="a text"),
+        pytest.param(None, None, id="none"),
+        pytest.param(float("nan"), None, id="no number"),
+        pytest.param(float("inf"), None, id="for ever"),
+        pytest.param(10**400, None, id="beyond every float"),
+    ],
+)
+def test_an_estimate_is_believed_within_reason(said: object, seconds: float | None) -> None:
+    assert estimate_in({"estimated_time_seconds": said}) == seconds
+
+
+def test_an_answer_without_an_estimate_has_none() -> None:
+    assert estimate_in({}) is None
+
+
+@given(json_values)
+def test_whatever_is_said_an_estimate_is_seconds_or_none(said: object) -> None:
+    seconds = estimate_in({"estimated_time_seconds": said})
+    assert seconds is None or 0 < seconds < 86_400

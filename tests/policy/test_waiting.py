@@ -24,6 +24,7 @@ from airflow_imagepipeline.contract.errors import (
     WrongAnswer,
 )
 from airflow_imagepipeline.contract.job import Job, JobHandle
+from airflow_imagepipeline.policy.looking import LookSchedule
 from airflow_imagepipeline.policy.waiting import JobWait, Outcome, steady_clock
 
 if TYPE_CHECKING:
@@ -286,6 +287,99 @@ def test_whatever_is_seen_a_wait_keeps_within_its_bounds(
         pause = wait.pause(now=now)
         assert 0 < pause <= min(max(interval * 1.1, 300.0), DEADLINE - now)
         now += pause + took
+
+
+# A schedule that many waits share.
+
+
+def scheduled(schedule: LookSchedule, handle: JobHandle = HANDLE) -> JobWait:
+    return JobWait(handle, deadline=DEADLINE, poll_interval=5.0, source=random.Random(1), schedule=schedule)
+
+
+def new_schedule(*, taught: bool = False) -> LookSchedule:
+    schedule = LookSchedule(poll_interval=5.0, source=random.Random(1))
+    for _ in range(60 * taught):
+        schedule.learn(pending_at=29.9, done_at=30.0)
+    return schedule
+
+
+def observed(schedule: LookSchedule) -> list[list[float]]:
+    intervals: list[list[float]] = schedule.to_payload()["observed"]
+    return intervals
+
+
+def seen_at(wait: JobWait, *looks: tuple[float, Look]) -> None:
+    for age, look in looks:
+        wait.after(look, now=SUBMITTED + age)
+
+
+@pytest.mark.parametrize(
+    ("looks", "learned"),
+    [
+        pytest.param([(10, PENDING), (15, PENDING), (20, DONE)], [[15.0, 20.0]], id="done: when it was last pending"),
+        pytest.param([(10, PENDING), (15, FAILED)], [[10.0, 15.0]], id="failed: it ended, too"),
+        pytest.param([(20, DONE)], [[0.0, 20.0]], id="done at the first look"),
+        pytest.param([(10, PENDING), (15, DOWN), (20, DONE)], [[10.0, 20.0]], id="an outage tells nothing"),
+        pytest.param([(10, PENDING), (15, NO_LINKS), (20, DONE)], [[10.0, 15.0]], id="done before its links came"),
+        pytest.param([(10, PENDING), (15, NO_REASON), (20, NO_REASON)], [[10.0, 15.0]], id="failed without a reason"),
+        pytest.param([(9, NO_LINKS), (10, PENDING), (15, DONE)], [[10.0, 15.0]], id="not done after all"),
+        pytest.param([(9, NO_LINKS), (10, NO_LINKS), (11, NO_LINKS)], [], id="links that never came"),
+        pytest.param([(9, Refused("no", status=410))], [], id="refused"),
+        pytest.param([(70, NOT_FOUND)] * 3, [], id="lost"),
+        pytest.param([(10, PENDING), (3600, PENDING)], [], id="the deadline"),
+    ],
+)
+def test_a_wait_teaches_when_its_job_ended(looks: list[tuple[float, Look]], learned: list[list[float]]) -> None:
+    schedule = new_schedule()
+    seen_at(scheduled(schedule), *looks)
+    assert observed(schedule) == learned
+
+
+def test_a_job_of_unknown_age_teaches_nothing_and_keeps_to_the_beat() -> None:
+    schedule = new_schedule(taught=True)
+    wait = scheduled(schedule, JobHandle(SDXL_IMAGE_TO_IMAGE, "job-1"))
+    seen_at(wait, (10, PENDING))
+    assert wait.pause(now=SUBMITTED + 10) <= 5.5
+    seen_at(wait, (15, DONE))
+    assert len(observed(schedule)) == 60
+
+
+@pytest.mark.parametrize(
+    ("looks", "shortest", "longest"),
+    [
+        pytest.param([], 4.0, 20.0, id="pending: by what was learned, from its age"),
+        pytest.param([(10, NO_LINKS)], 4.5, 5.5, id="done without links: the beat"),
+        pytest.param([(10, DOWN)], 5.0, 10.0, id="no connection: as ever"),
+        pytest.param([(10, Job(HANDLE, JobStatus.PENDING, retry_after=90.0))], 90.0, 90.0, id="the API asks for more"),
+    ],
+)
+def test_the_schedule_counts_while_all_is_well(
+    looks: list[tuple[float, Look]], shortest: float, longest: float
+) -> None:
+    wait = scheduled(new_schedule(taught=True))
+    seen_at(wait, *looks)
+    assert shortest <= wait.pause(now=SUBMITTED + 10) <= longest
+
+
+def test_a_look_falls_just_past_the_learned_time() -> None:
+    wait = scheduled(new_schedule(taught=True))
+    seen_at(wait, (29, PENDING))
+    assert 0.9 <= wait.pause(now=SUBMITTED + 29) <= 1.5
+
+
+def test_the_schedule_never_leads_past_the_deadline() -> None:
+    wait = JobWait(
+        HANDLE, deadline=SUBMITTED + 12, poll_interval=5.0, source=random.Random(1), schedule=new_schedule(taught=True)
+    )
+    assert wait.pause(now=SUBMITTED + 10) <= 2.0
+
+
+def test_an_estimate_places_the_next_look_and_is_remembered() -> None:
+    wait = new_wait()
+    seen_at(wait, (1, Job(HANDLE, JobStatus.PENDING, estimated_seconds=30.0)))
+    assert wait.pause(now=SUBMITTED + 1) == 29.0
+    seen_at(wait, (20, PENDING))
+    assert wait.pause(now=SUBMITTED + 20) == 10.0
 
 
 # What to log.
