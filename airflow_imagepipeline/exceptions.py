@@ -87,6 +87,18 @@ class LandingFailed(AirflowException):
     """The job is done, but its images could not be brought home whole; a retry fetches them again."""
 
 
+class ResultRejected(AirflowFailException):
+    """The job is done and paid for, and none of its images passed the checks; they were put aside."""
+
+
+class BatchFailed(AirflowFailException):
+    """A batch ended with fewer good rows than were asked for, and a retry would change nothing without paying again."""
+
+
+class BatchIncomplete(AirflowException):
+    """A batch ended with fewer good rows than were asked for; a retry goes on with those that can still be landed."""
+
+
 def submission_failure(error: ImagePipelineError, kind: RequestKind = RequestKind.SUBMIT) -> AirflowException:
     """
     Return what a task fails with when its submission failed.

@@ -27,4 +27,5 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": ["airflow_imagepipeline.links.storage.LandedImageLink"],
+        "cli": ["airflow_imagepipeline.cli.get_cli_commands"],
     }

@@ -38,6 +38,8 @@ LIBRARIES: dict[str, set[str]] = {
     "hooks": AIRFLOW | {"requests", "aiohttp", "urllib3", "tenacity", "yarl"},
     "storage": AIRFLOW | {"boto3", "botocore"},
     "images": {"PIL"},
+    "records": AIRFLOW | {"tenacity"},
+    "plugins": AIRFLOW | {"fastapi", "starlette", "jinja2", "PIL"},
     "emulator": {"starlette", "uvicorn", "httpx", "pydantic", "PIL"},
 }
 """What a room may import besides the standard library; rooms that are not named here: Airflow."""

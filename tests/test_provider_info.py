@@ -77,6 +77,12 @@ def test_every_class_that_is_named_exists(path: str) -> None:
     assert isinstance(named(path), type)
 
 
+def test_the_commands_are_made_by_a_function() -> None:
+    (path,) = INFO["cli"]
+    (group,) = named(path)()
+    assert (group.name, [command.name for command in group.subcommands]) == ("imagepipeline", ["replay", "verify"])
+
+
 def test_the_hook_says_the_same_of_its_connection() -> None:
     (connection,) = INFO["connection-types"]
     assert named(connection["hook-class-name"]) is ImagePipelineHook

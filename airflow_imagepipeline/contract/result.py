@@ -22,6 +22,8 @@ class LandedImage:
     :param width: pixels.
     :param height: pixels.
     :param blank: whether it is of one colour, as the vendor's safety filter paints what it withholds.
+    :param checks: what the acceptance gate found: names to numbers or words, and ``reasons`` (a list of sentences)
+        where it was not accepted; empty where there was no gate.
     """
 
     uri: str
@@ -31,10 +33,11 @@ class LandedImage:
     width: int
     height: int
     blank: bool = False
+    checks: Mapping[str, Any] = field(default_factory=dict)
 
     def to_payload(self) -> dict[str, Any]:
-        """Return the image as JSON values; ``blank`` is there only where it is true."""
-        return {name: value for name, value in asdict(self).items() if name != "blank" or value}
+        """Return the image as JSON values; ``blank`` and ``checks`` are there only where they say something."""
+        return {name: value for name, value in asdict(self).items() if name not in {"blank", "checks"} or value}
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class JobResult:
 
     :param status: ``PENDING`` where the task did not wait.
     :param images: what was landed; None where nothing was to be.
+    :param rejected: what did not pass the acceptance gate, and was put aside.
     :param download_urls: the vendor's own links, of unknown lifetime; None where they were not wanted.
     :param cost: what the vendor said of money, by its own names.
     """
@@ -51,6 +55,7 @@ class JobResult:
     handle: JobHandle
     status: JobStatus
     images: Sequence[LandedImage] | None = None
+    rejected: Sequence[LandedImage] = ()
     download_urls: Sequence[str] | None = field(default=None, repr=False)
     cost: Mapping[str, float | bool] = field(default_factory=dict)
 
@@ -59,15 +64,18 @@ class JobResult:
         Return the result as JSON values.
 
         Keys: ``v`` (1), ``api``, ``job_id``, ``seed``, ``submitted_at`` (seconds since the epoch), ``status``, and then
-        ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``, and ``blank`` where it
-        is true) or ``download_urls`` (a list of links), or neither. Where the vendor says what a job cost, ``cost``
-        holds those of ``cost_usd``, ``credits_charged``, ``credits_amount``, ``balance_remaining_usd`` that it names.
+        ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``, with ``blank`` where it
+        is true and ``checks`` where there was a gate; ``rejected`` likewise, where there are any) or ``download_urls``
+        (a list of links), or neither. Where the vendor says what a job cost, ``cost`` holds those of ``cost_usd``,
+        ``credits_charged``, ``credits_amount``, ``balance_remaining_usd`` that it names.
         """
         payload = {**self.handle.to_payload(), "status": self.status.value}
         if self.cost:
             payload["cost"] = dict(self.cost)
         if self.images is not None:
             payload["images"] = [image.to_payload() for image in self.images]
+            if self.rejected:
+                payload["rejected"] = [image.to_payload() for image in self.rejected]
         elif self.download_urls is not None:
             payload["download_urls"] = list(self.download_urls)
         return payload

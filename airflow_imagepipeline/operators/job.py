@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -18,11 +18,13 @@ from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidPar
 from airflow_imagepipeline.contract.job import Job, JobHandle
 from airflow_imagepipeline.contract.job_parameters import JobParameters, is_unset
 from airflow_imagepipeline.contract.result import JobResult
+from airflow_imagepipeline.contract.sidecar import is_sidecar
 from airflow_imagepipeline.exceptions import submission_failure, wait_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
-from airflow_imagepipeline.landing.landing import land_job
+from airflow_imagepipeline.landing.inputs import links_for, refuse_files
+from airflow_imagepipeline.landing.landing import land_job, refuse_rejected
 from airflow_imagepipeline.links.storage import LandedImageLink
-from airflow_imagepipeline.operators.inputs import links_for, refuse_files
+from airflow_imagepipeline.operators.provenance import keep_digests, task_provenance
 from airflow_imagepipeline.operators.submission import Submission
 from airflow_imagepipeline.policy.submission import Phase
 from airflow_imagepipeline.policy.waiting import JobEvent, Outcome, event_of, uncancelled
@@ -32,6 +34,8 @@ from airflow_imagepipeline.storage.folder import checked_stem
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_imagepipeline.landing.gate import Gate
+    from airflow_imagepipeline.landing.provenance import Provenance
     from airflow_imagepipeline.storage.folder import Folder
 
 BACKSTOP: Final = 300.0
@@ -52,6 +56,11 @@ class ImagePipelineJobOperator(BaseOperator):
         Airflow's object storage. None lands nothing. (templated)
     :param file_stem: files are called ``{file_stem}-{i:02d}.{ext}``; None means the job's id. (templated)
     :param overwrite: whether an existing file of another content may be replaced.
+    :param accept: what an image must be to get into the destination, see :class:`Acceptance`; ``{}`` takes the
+        defaults, None checks nothing. What does not pass is put into ``<destination>/rejected``; the task fails if
+        nothing passes.
+    :param provenance: write next to each landed image, as ``<file>.json``, what it was made from: the request with its
+        prompt and seed, digests, who asked for it. Never the key, nor what signs a link.
     :param on_ambiguous_submit: what to do when a submit request may or may not have been accepted: ``fail`` stops for a
         human and never pays twice; ``resubmit`` submits again, at the risk of paying twice.
     :param retry_failed_jobs: whether an automatic retry submits anew (and pays again) after the vendor reports a failed
@@ -69,6 +78,7 @@ class ImagePipelineJobOperator(BaseOperator):
     """The endpoint's parameters; each of their fields is an argument and an attribute of the operator."""
     upload_inputs: bool = False
     _job_id: str | None = None
+    _digests: Mapping[str, str] | None = None
 
     def __init__(
         self,
@@ -82,6 +92,8 @@ class ImagePipelineJobOperator(BaseOperator):
         destination: str | None = None,
         file_stem: str | None = None,
         overwrite: bool = False,
+        accept: Mapping[str, Any] | None = None,
+        provenance: bool = True,
         return_urls: bool = True,
         on_ambiguous_submit: str = "fail",
         retry_failed_jobs: bool = False,
@@ -98,6 +110,8 @@ class ImagePipelineJobOperator(BaseOperator):
         self.destination = destination
         self.file_stem = file_stem
         self.overwrite = overwrite
+        self.accept = accept
+        self.provenance = provenance
         self.return_urls = return_urls
         self.on_ambiguous_submit = on_ambiguous_submit
         self.retry_failed_jobs = retry_failed_jobs
@@ -129,7 +143,7 @@ class ImagePipelineJobOperator(BaseOperator):
             submission = self._submission(context)
         except ImagePipelineError as error:
             raise submission_failure(error) from error
-        started = handed_in or submission.job_or_handle(self._prepare)
+        started = handed_in or submission.job_or_handle(lambda: self._prepare(context))
         handle = started.handle if isinstance(started, Job) else started
         self.log.info("Job %s of %s.", handle.job_id, handle.api.name)
         self._job_id = handle.job_id
@@ -194,6 +208,13 @@ class ImagePipelineJobOperator(BaseOperator):
             raise InvalidParameters(msg)
         if self.file_stem:
             checked_stem(self.file_stem)
+        _ = self._gate
+
+    @cached_property
+    def _gate(self) -> Gate | None:
+        from airflow_imagepipeline.landing.gate import gate_for
+
+        return gate_for(self.accept, self.hook, self.aws_conn_id)
 
     @cached_property
     def _folder(self) -> Folder | None:
@@ -201,23 +222,28 @@ class ImagePipelineJobOperator(BaseOperator):
 
         return open_folder(self.destination, self.aws_conn_id) if self.destination else None
 
-    def _prepare(self) -> dict[str, str]:
+    def _prepare(self, context: Context) -> dict[str, str]:
         # All that can be refused is refused here, before the request that is paid for.
         from airflow_imagepipeline.storage.folder import AlreadyThere
 
         if self._folder is not None:
             self._folder.prepare()
-            if self.file_stem and not self.overwrite and (there := self._folder.names(self.file_stem)):
-                where = self._folder.uri_of(there[0])
+            there = self._folder.names(self.file_stem) if self.file_stem and not self.overwrite else []
+            if images := [name for name in there if not is_sidecar(name)]:
+                where = self._folder.uri_of(images[0])
                 msg = f"{where} exists: give another file_stem, or overwrite=True. Nothing was submitted."
                 raise AlreadyThere(msg)
         parameters = self.parameters()
         try:
             self.hook.refuse_unreachable_inputs(parameters.to_payload({}))
-            inputs = parameters.inputs()
-            return links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=self.upload_inputs)
+            inputs, digests, upload = parameters.inputs(), dict[str, str](), self.upload_inputs
+            links = links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=upload, digests=digests)
         except ImagePipelineError as error:
             raise submission_failure(error, RequestKind.UPLOAD) from error
+        if self._folder is not None and self.provenance:
+            self._digests = digests
+            keep_digests(context, parameters, digests)
+        return links
 
     def _seconds_allowed(self) -> float:
         # Airflow does not count the time in the triggerer against execution_timeout: the deadline does.
@@ -246,11 +272,30 @@ class ImagePipelineJobOperator(BaseOperator):
                 mark(context, ended.handle, phase, self.timeout)
             raise wait_failure(ended, retryable=self.retry_failed_jobs)
         if self._folder is not None:
-            result = land_job(self.hook, ended.job, self._folder, self.file_stem, overwrite=self.overwrite)
+            known = self._known_of(context, ended.handle) if self.provenance else None
+            result = land_job(
+                self.hook,
+                ended.job,
+                self._folder,
+                self.file_stem,
+                overwrite=self.overwrite,
+                provenance=known,
+                gate=self._gate,
+                original=self._original,
+            )
         else:
             # Without an id the job can never be looked at again: its links are all there is of what was paid for.
             is_wanted = self.return_urls or ended.handle.job_id is None
             links = ended.job.download_urls if is_wanted else None
             result = JobResult(ended.handle, ended.job.status, download_urls=links, cost=ended.job.cost)
         mark(context, ended.handle, Phase.STORED if self._folder else Phase.HANDED_OVER, self.timeout)
-        return result.to_payload()
+        return refuse_rejected(result).to_payload()
+
+    @property
+    def _original(self) -> str | None:
+        # A job that was handed in may be one of another input.
+        return self.parameters().inputs()[0] if self._gate is not None and is_unset(self.job_id) else None
+
+    def _known_of(self, context: Context, handle: JobHandle) -> Provenance:
+        is_handed_in, digests = not is_unset(self.job_id), self._digests or {}
+        return task_provenance(context, handle, self.parameters, is_handed_in=is_handed_in, digests=digests)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -13,7 +13,8 @@ from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
 from airflow_imagepipeline.exceptions import wait_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook, finished_without_id
-from airflow_imagepipeline.landing.landing import land_job
+from airflow_imagepipeline.landing.landing import land_job, refuse_rejected
+from airflow_imagepipeline.landing.provenance import Provenance
 from airflow_imagepipeline.links.storage import LandedImageLink
 from airflow_imagepipeline.policy.waiting import Outcome, event_of
 
@@ -33,6 +34,12 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
     :param aws_conn_id: connection for ``s3://``. (templated)
     :param file_stem: files are called ``{file_stem}-{i:02d}.{ext}``; None means the job's id. (templated)
     :param overwrite: whether an existing file of another content may be replaced.
+    :param accept: what an image must be, see :class:`Acceptance`; ``{}`` takes the defaults, None checks nothing. It is
+        not compared with its input, which is not known here. What does not pass is put into ``<destination>/rejected``;
+        the task fails if nothing passes.
+    :param provenance: write next to each landed image, as ``<file>.json``, what it is and who landed it. The request is
+        not known here: its ``request`` is empty and its ``fingerprint`` null. One that the operator has written for the
+        same image, and that knows more, stays.
     """
 
     template_fields: Sequence[str] = ("job", "destination", "imagepipeline_conn_id", "aws_conn_id", "file_stem")
@@ -49,6 +56,8 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
         aws_conn_id: str | None = "aws_default",
         file_stem: str | None = None,
         overwrite: bool = False,
+        accept: Mapping[str, Any] | None = None,
+        provenance: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -59,6 +68,8 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.file_stem = file_stem
         self.overwrite = overwrite
+        self.accept = accept
+        self.provenance = provenance
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -66,6 +77,7 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
 
         :return: the result with ``images``, see :meth:`JobResult.to_payload`.
         """
+        from airflow_imagepipeline.landing.gate import gate_for
         from airflow_imagepipeline.storage.folder import checked_stem, open_folder
 
         hook = ImagePipelineHook(self.imagepipeline_conn_id)
@@ -75,6 +87,7 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
             handle = finished.handle if finished else JobHandle.from_payload(self.job, self.api)
             stem = checked_stem(self.file_stem) if self.file_stem else None
             folder = open_folder(self.destination, self.aws_conn_id)
+            gate = gate_for(self.accept, hook, self.aws_conn_id)
         except (ImagePipelineError, ValueError) as error:
             msg = f"The job cannot be landed: {error}"
             raise AirflowFailException(msg) from error
@@ -82,4 +95,6 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
         ended = event_of(finished) if finished else hook.last_look(handle)
         if ended.job is None or ended.outcome is not Outcome.SUCCEEDED:
             raise wait_failure(ended)
-        return land_job(hook, ended.job, folder, stem, overwrite=self.overwrite).to_payload()
+        provenance = Provenance.of_task(context) if self.provenance else None
+        result = land_job(hook, ended.job, folder, stem, overwrite=self.overwrite, provenance=provenance, gate=gate)
+        return refuse_rejected(result).to_payload()

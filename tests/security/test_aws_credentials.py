@@ -47,6 +47,7 @@ def test_credentials_that_change_during_the_wait_are_read_anew(
     assert signed_by == {
         "/bucket/landed/.imagepipeline": ("AKIABEFORE", "token-of-AKIABEFORE"),
         "/bucket/landed/job-1-00.png": ("AKIAAFTER", "token-of-AKIAAFTER"),
+        "/bucket/landed/job-1-00.png.json": ("AKIAAFTER", "token-of-AKIAAFTER"),
     }
 
 

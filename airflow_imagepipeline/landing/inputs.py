@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,7 +36,13 @@ def refuse_files(addresses: Iterable[str], *, upload: bool) -> None:
 
 
 def links_for(
-    addresses: Iterable[str], hook: ImagePipelineHook, aws_conn_id: str | None, *, seconds: float, upload: bool
+    addresses: Iterable[str],
+    hook: ImagePipelineHook,
+    aws_conn_id: str | None,
+    *,
+    seconds: float,
+    upload: bool,
+    digests: MutableMapping[str, str] | None = None,
 ) -> dict[str, str]:
     """
     Return the link to send for each input that the vendor cannot fetch as it is.
@@ -44,12 +51,13 @@ def links_for(
 
     :param seconds: how long a signed link must live; an hour at most.
     :param upload: give the vendor a copy, instead of a signed link to an object.
+    :param digests: is told the SHA-256 (hex) of each input whose bytes pass through here, by its address.
     :raises InvalidParameters: when an input cannot be read, or is no image.
     :raises ImagePipelineError: when an input cannot be read for now, or an upload failed.
     """
     wanted = dict.fromkeys(addresses)
     files = [address for address in wanted if is_file(address) or (upload and _is_object(address))]
-    links = _uploaded(files, hook, aws_conn_id)
+    links = _uploaded(files, hook, aws_conn_id, {} if digests is None else digests)
     for address in filter(_is_object, wanted.keys() - links.keys()):
         from airflow_imagepipeline.storage.s3 import signed_link
 
@@ -61,14 +69,18 @@ def _is_object(address: str) -> bool:
     return address.startswith("s3://")
 
 
-def _uploaded(addresses: Sequence[str], hook: ImagePipelineHook, aws_conn_id: str | None) -> dict[str, str]:
+def _uploaded(
+    addresses: Sequence[str], hook: ImagePipelineHook, aws_conn_id: str | None, digests: MutableMapping[str, str]
+) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
         copies = [Path(scratch) / f"input-{number}" for number in range(len(addresses))]
         facts = [_checked_copy(address, aws_conn_id, copy) for address, copy in zip(addresses, copies, strict=True)]
-        return {
-            address: hook.upload_image(copy.read_bytes(), fact.content_type, fact.extension)
-            for address, copy, fact in zip(addresses, copies, facts, strict=True)
-        }
+        links = {}
+        for address, copy, fact in zip(addresses, copies, facts, strict=True):
+            content = copy.read_bytes()
+            digests[address] = hashlib.sha256(content).hexdigest()
+            links[address] = hook.upload_image(content, fact.content_type, fact.extension)
+        return links
 
 
 def _checked_copy(address: str, aws_conn_id: str | None, copy: Path) -> ImageFacts:
