@@ -3,6 +3,9 @@
 PYTHON ?= python3
 AIRFLOW_VERSIONS := 3.1.8 3.2.2
 BIN := .venv/bin
+BENCHES := import_time gate landing_memory faults_vs_stock detection batch_scale batch_vs_mapped
+# What a short run of the browser tests looks at.
+UI_SHORT := slider or filter or outside
 CODE := airflow_imagepipeline demo dags tests bench docs/conf.py
 
 # Compiled files make every start of Airflow twice as fast.
@@ -10,7 +13,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # Nothing of the machine's own Airflow may be found or touched.
 unexport AIRFLOW_HOME AIRFLOW_CONFIG
 
-.PHONY: help demo test check format matrix $(AIRFLOW_VERSIONS:%=matrix-%) kill-test kill-test-short docs tables audit clean
+.PHONY: help demo test check format matrix $(AIRFLOW_VERSIONS:%=matrix-%) kill-test kill-test-short docs tables audit \
+    ui-test ui-test-short screenshots bench clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | column -t -s '	'
@@ -34,7 +38,7 @@ demo: .venv/.installed-demo  ## Edit a real photo in a real Airflow against the 
 	$(BIN)/python -m demo.run $(if $(PHOTO),--photo '$(PHOTO)') $(if $(UI),--ui)
 
 test: .venv/.installed-dev  ## Run all tests but the long suites
-	$(BIN)/python -m pytest -m 'not kill' --cov --cov-report=term
+	$(BIN)/python -m pytest -m 'not kill and not ui' --cov --cov-report=term
 
 check: .venv/.installed-dev docs audit  ## Check format, lint, types, docs, and what is unsafe
 	$(BIN)/ruff format --check $(CODE)
@@ -67,7 +71,7 @@ matrix: test $(AIRFLOW_VERSIONS:%=matrix-%)  ## Run the tests on every supported
 	@touch $@
 
 $(AIRFLOW_VERSIONS:%=matrix-%): matrix-%: .venv-%/.installed
-	.venv-$*/bin/python -m pytest -m 'not kill'
+	.venv-$*/bin/python -m pytest -m 'not kill and not ui'
 
 kill-test: .venv/.installed-dev  ## Kill a real Airflow at the worst moments, on PostgreSQL (15 minutes)
 	tests/kill/install_postgres.sh
@@ -75,6 +79,23 @@ kill-test: .venv/.installed-dev  ## Kill a real Airflow at the worst moments, on
 
 kill-test-short: .venv/.installed-dev  ## Three of these scenarios on SQLite
 	KILL_SHORT=1 $(BIN)/python -m pytest tests/kill -m kill
+
+ui-test: .venv/.installed-dev  ## Use the Images tab in a real Airflow with Debian's Chromium (2 minutes)
+	tests/ui/install_chromium.sh
+	$(BIN)/python -m pytest tests/ui -m ui
+
+ui-test-short: .venv/.installed-dev  ## A few of these tests
+	tests/ui/install_chromium.sh
+	$(BIN)/python -m pytest tests/ui -m ui -k '$(UI_SHORT)'
+
+screenshots: .venv/.installed-dev  ## Take the documentation's pictures of the Images tab again
+	tests/ui/install_chromium.sh
+	$(BIN)/python -m demo.screenshots
+
+bench: $(BENCHES:%=bench-%)  ## Measure what the documentation claims, one after the other (an hour)
+
+bench-%: .venv/.installed-dev
+	$(BIN)/python -m bench.$*
 
 clean:  ## Remove what the targets made
 	rm -rf .venv .venv-* .demo demo-output docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

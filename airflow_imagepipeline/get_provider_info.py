@@ -28,4 +28,28 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "extra-links": ["airflow_imagepipeline.links.storage.LandedImageLink"],
         "cli": ["airflow_imagepipeline.cli.get_cli_commands"],
+        "config": {
+            "imagepipeline": {
+                "description": "Options of the tab *Images* in Airflow's UI.",
+                "options": {
+                    "images_tab_aws_conn_id": {
+                        "description": "Connection for ``s3://`` pictures of tasks whose own is not known.",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": None,
+                        "default": "aws_default",
+                    },
+                    "images_tab_file_root": {
+                        "description": (
+                            "Folders (absolute paths, parted by commas) below which ``file://`` pictures may be shown. "
+                            "Empty means the destination of the task that is looked at."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "/srv/pictures",
+                        "default": "",
+                    },
+                },
+            }
+        },
     }

@@ -39,7 +39,7 @@ LIBRARIES: dict[str, set[str]] = {
     "storage": AIRFLOW | {"boto3", "botocore"},
     "images": {"PIL"},
     "records": AIRFLOW | {"tenacity"},
-    "plugins": AIRFLOW | {"fastapi", "starlette", "jinja2", "PIL"},
+    "plugins": AIRFLOW | {"fastapi", "jinja2", "sqlalchemy", "starlette"},
     "emulator": {"starlette", "uvicorn", "httpx", "pydantic", "PIL"},
 }
 """What a room may import besides the standard library; rooms that are not named here: Airflow."""
@@ -47,6 +47,7 @@ LIBRARIES: dict[str, set[str]] = {
 FOR_DAGS = (
     "airflow.sdk",
     "airflow.providers.amazon.aws.operators",
+    "airflow.providers.standard.operators",
     *(f"{PACKAGE}.{room}" for room in ("operators", "sensors", "transfers", "notifications")),
 )
 

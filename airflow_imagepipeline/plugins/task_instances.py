@@ -1,0 +1,167 @@
+"""What Airflow's database knows of a task instance: its state, its result and the rendered fields that matter here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+from airflow.configuration import conf
+from airflow.models.dagrun import DagRun
+from airflow.models.renderedtifields import RenderedTaskInstanceFields as Rendered
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from sqlalchemy import ColumnElement, Select, Text, cast, func, or_, select
+
+UNMAPPED: Final = -1
+_KEY: Final = "return_value"
+_LARGEST_RESULT: Final = 64_000
+"""Characters; a result of ours has a few thousand, and a larger one is not even loaded."""
+_MAP_INDEX: Final = re.compile(r"-1|0|[1-9][0-9]{0,8}", re.ASCII)
+_CONNECTION_ID: Final = re.compile(r"[\w.\-]{1,250}", re.ASCII)
+# Airflow 3.1 to 3.3 leave the placeholder as it is where a task instance is not mapped.
+_PLACEHOLDER: Final = "{MAP_INDEX}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which task instance is meant."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = UNMAPPED
+
+    @property
+    def path(self) -> str:
+        """The place as the end of an address of this tab."""
+        parts = (self.dag_id, self.run_id, self.task_id, str(self.map_index))
+        return "/".join(quote(part, safe="") for part in parts)
+
+    @property
+    def name(self) -> str:
+        """The task as a person calls it."""
+        return self.task_id if self.map_index == UNMAPPED else f"{self.task_id} [{self.map_index}]"
+
+
+@dataclass(frozen=True)
+class FoundTask:
+    """
+    A task instance.
+
+    :param result: its ``return_value``; None when there is none, or one that cannot be ours.
+    :param rendered: its rendered template fields; empty when Airflow no longer keeps them.
+    """
+
+    place: Place
+    state: str | None
+    result: Any
+    rendered: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def aws_conn_id(self) -> str:
+        """The connection that the task used for S3, as far as that is known; else the configured one."""
+        own = self.rendered.get("aws_conn_id")
+        if isinstance(own, str) and _CONNECTION_ID.fullmatch(own) and own != "None":
+            return own
+        return str(conf.get("imagepipeline", "images_tab_aws_conn_id", fallback="aws_default"))
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """Some of a run's task instances that have a result which may be ours, and how many there are."""
+
+    tasks: list[FoundTask]
+    total: int
+
+
+def map_index_of(text: str) -> int | None:
+    """Return the map index that an address names; None when it names none."""
+    if text == _PLACEHOLDER:
+        return UNMAPPED
+    return int(text) if _MAP_INDEX.fullmatch(text) else None
+
+
+def find_task(place: Place) -> FoundTask | None:
+    """Return a task instance, or None when there is no such one."""
+    with create_session() as session:
+        row = session.execute(select(TaskInstance.state).where(*_is_at(TaskInstance, place))).first()
+        if row is None:
+            return None
+        result = session.scalar(_results(place.dag_id, place.run_id).where(*_is_at(XComModel, place)))
+        rendered = session.scalar(select(Rendered.rendered_fields).where(*_is_at(Rendered, place)))
+        state = str(getattr(row[0], "value", row[0])) if row[0] is not None else None
+        return FoundTask(place, state, plain(result), rendered if isinstance(rendered, Mapping) else {})
+
+
+def is_mapped(place: Place) -> bool:
+    """Tell whether a task has mapped instances in this run."""
+    with create_session() as session:
+        mapped = TaskInstance.map_index > UNMAPPED
+        return (
+            session.execute(select(TaskInstance.map_index).where(*_is_of(place), mapped).limit(1)).first() is not None
+        )
+
+
+def find_run(dag_id: str, run_id: str, task_id: str | None, *, offset: int, limit: int) -> RunPage | None:
+    """
+    Return the task instances of a run whose result may be ours, by name.
+
+    :param task_id: None means every task.
+    :return: None when there is no such run.
+    """
+    with create_session() as session:
+        if session.execute(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first() is None:
+            return None
+        wanted = [*_is_ours(dag_id, run_id), *([XComModel.task_id == task_id] if task_id else [])]
+        total = session.scalar(select(func.count()).select_from(XComModel).where(*wanted)) or 0
+        columns = select(XComModel.task_id, XComModel.map_index, XComModel.value).where(*wanted)
+        ordered = columns.order_by(XComModel.task_id, XComModel.map_index)
+        rows = session.execute(ordered.offset(offset).limit(limit)).all()
+        tasks = [FoundTask(Place(dag_id, run_id, task, index), "success", plain(value)) for task, index, value in rows]
+        return RunPage(tasks, total)
+
+
+def plain(value: Any) -> Any:
+    """Return an XCom's value as JSON values, without letting it name a class to be imported."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
+
+
+def _results(dag_id: str, run_id: str) -> Select[Any]:
+    return select(XComModel.value).where(*_is_small(dag_id, run_id))
+
+
+def _is_small(dag_id: str, run_id: str) -> tuple[ColumnElement[bool], ...]:
+    # Without this, the result of a stranger's task could fill the memory of the API server.
+    size = func.length(cast(XComModel.value, Text))
+    return XComModel.dag_id == dag_id, XComModel.run_id == run_id, XComModel.key == _KEY, size <= _LARGEST_RESULT
+
+
+def _is_ours(dag_id: str, run_id: str) -> tuple[ColumnElement[bool], ...]:
+    text = cast(XComModel.value, Text)
+    job = text.contains("job_id") & text.contains("submitted_at")
+    batch, sheet = text.contains("manifest") & text.contains("ledger"), text.contains("pairs") & text.contains("counts")
+    return *_is_small(dag_id, run_id), or_(job, batch, sheet)
+
+
+def _is_of(place: Place) -> tuple[ColumnElement[bool], ...]:
+    table = TaskInstance
+    return table.dag_id == place.dag_id, table.run_id == place.run_id, table.task_id == place.task_id
+
+
+def _is_at(table: Any, place: Place) -> tuple[ColumnElement[bool], ...]:
+    return (
+        table.dag_id == place.dag_id,
+        table.run_id == place.run_id,
+        table.task_id == place.task_id,
+        table.map_index == place.map_index,
+    )

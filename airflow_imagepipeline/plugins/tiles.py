@@ -1,0 +1,82 @@
+"""What stands in a grid: a row of a batch, or a task of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from airflow_imagepipeline.contract.manifest import RowOutcome
+from airflow_imagepipeline.plugins import words
+from airflow_imagepipeline.plugins.manifests import Line, Manifest
+from airflow_imagepipeline.plugins.results import BatchFound, Found, Provenance, SheetFound, row_inputs
+from airflow_imagepipeline.plugins.task_instances import FoundTask, Place
+from airflow_imagepipeline.plugins.views import Facts, Shown, shown_image, shown_input
+
+_PICTURES_OF_CARD = 4
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A row of a batch in the grid."""
+
+    place: int
+    index: int
+    name: str
+    outcome: RowOutcome | None
+    reason: str
+    picture: Shown | None
+    images: int = 0
+
+
+def tile_of(line: Line) -> Tile:
+    """Return the tile of a row: its first image; where none came, its input."""
+    row = line.row
+    if row is None:
+        return Tile(line.place, line.place, "", None, "This line of the manifest is no row.", None)
+    inputs = [shown_input(str(line.place), 0, named) for named in row_inputs(row, Provenance())]
+    pictures = [shown_image(str(line.place), 0, image) for image in row.images[:1]] or inputs
+    name = words.last_part(row.input or (row.images[0].uri if row.images else ""))
+    picture = pictures[0] if pictures and pictures[0].is_picture else None
+    return Tile(line.place, row.index, name, row.outcome, row.reason or row.reason_code, picture, len(row.images))
+
+
+def batch_facts(batch: BatchFound, manifest: Manifest) -> Facts:
+    """Return what a batch came to."""
+    facts = [("Images", words.count(len(manifest)))]
+    if batch.submitted is not None:
+        facts.append(("Jobs paid for", words.count(batch.submitted)))
+    facts.append(("Cost", words.money(batch.cost) if batch.cost is not None else "not known"))
+    if batch.bytes is not None:
+        facts.append(("Stored", words.size(batch.bytes)))
+    if batch.seconds is not None:
+        facts.append(("Time", words.duration(batch.seconds)))
+    return facts
+
+
+@dataclass(frozen=True)
+class Card:
+    """
+    A task instance in the grid of its run.
+
+    :param counts: of a batch; empty for everything else.
+    """
+
+    place: Place
+    pictures: list[Shown]
+    facts: Facts
+    counts: dict[RowOutcome, int] = field(default_factory=dict)
+    total: int = 0
+    note: str = ""
+
+
+def card_of(task: FoundTask, found: Found) -> Card:
+    """Return the card of a task instance; neither manifests nor sidecars are read for it."""
+    if isinstance(found, BatchFound):
+        facts = [("Cost", words.money(found.cost))] if found.cost is not None else []
+        return Card(task.place, [], facts, dict(found.counts), sum(found.counts.values()))
+    if isinstance(found, SheetFound):
+        of = words.count(sum(found.counts.values()))
+        return Card(task.place, [Shown("sheet/0", "", found.uri, "Contact sheet")], [("Contact sheet of", of)])
+    pictures = [shown_image("job", number, image) for number, image in enumerate(found.images[:_PICTURES_OF_CARD])]
+    facts = [("Seed", str(found.seed))] if found.seed is not None else []
+    note = "" if pictures else "This task stored no image of its job."
+    return Card(task.place, pictures, [*facts, *words.costs(found.cost)], total=len(found.images), note=note)
