@@ -57,4 +57,4 @@ def test_every_example_is_a_dag(twice: tuple[dict[str, str], dict[str, str]]) ->
 def test_two_processes_write_the_same_text(twice: tuple[dict[str, str], dict[str, str]], name: str) -> None:
     one, other = twice
     assert one[name] == other[name]
-    assert "airflow_imagepipeline.operators.imagepipeline" in one[name]
+    assert "airflow_imagepipeline.operators." in one[name]

@@ -54,7 +54,7 @@ def planned_rows(
     :param aws_conn_id: connection for ``s3://``.
     :param upload_inputs: whether a file may be an input.
     :param salt: sets the keys apart from those of equal work, which is then made anew.
-    :param shard: (i, n) keeps the rows whose place in the inputs leaves i when divided by n.
+    :param shard: (i, n) keeps one of n parts: a row belongs to the part that the addresses of its inputs say.
     :raises InvalidParameters: for inputs that are none, a table that cannot be read, and a brace that belongs to no
         placeholder.
     :raises StorageFailed: when the inputs cannot be listed for now.
@@ -65,7 +65,7 @@ def planned_rows(
         _named(name, columns_in, template)
     wish = _Wish(_set(request), stem, parameters_class, link_field, upload_inputs)
     rows = read_rows(inputs, link_field=link_field, aws_conn_id=aws_conn_id)
-    drafts = (draft for draft in _drafts(rows, wish) if shard is None or draft.index % shard[1] == shard[0])
+    drafts = (draft for draft in _drafts(rows, wish) if shard is None or _part(draft, shard[1]) == shard[0])
     identities = Identities(aws_conn_id)
     return in_order(lambda draft: _planned(draft, identities, salt), drafts)
 
@@ -203,6 +203,13 @@ def _name_of(address: str) -> str:
     # Not by pathlib, which makes every part of every path a name that the interpreter keeps.
     last = path.rstrip("/").rpartition("/")[2]
     return _OUTSIDE_NAMES.sub("-", last.rpartition(".")[0] or last).strip("-")
+
+
+def _part(draft: _Draft, count: int) -> int:
+    # By its input, not by its place: a row that comes in between moves no other to a ledger that does not know it, and
+    # whatever is asked for an input, one ledger knows what was made of it.
+    addresses = [without_signature(address) for address in draft.addresses]
+    return (_number(addresses) if addresses else draft.index) % count
 
 
 def _first(value: object) -> str:

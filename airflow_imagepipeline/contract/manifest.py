@@ -91,10 +91,9 @@ class ManifestRow:
 
         :raises ValueError: when it is none.
         """
+        row = payload if isinstance(payload, Mapping) else {}
         try:
-            if not isinstance(payload, Mapping):
-                raise TypeError
-            known = {name: payload[name] for name in cls.__dataclass_fields__ if name in payload}
+            known = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
             images = tuple(LandedImage(**image) for image in known.pop("images", ()))
             return cls(**{**known, "outcome": RowOutcome(known["outcome"]), "images": images})
         except (TypeError, KeyError, ValueError) as exc:

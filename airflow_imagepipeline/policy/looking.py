@@ -75,6 +75,15 @@ class LookSchedule:
             # The last pause reached beyond the job's end; the beat's last one does so by half a beat.
             self._earn(max(0.5 - (done_at - self._ended(pending_at, done_at)) / self.poll_interval, 0.0))
 
+    def usual_ages(self) -> tuple[float, float] | None:
+        """
+        Return the ages between which jobs usually end: one in ten was seen done before the first, none after the last.
+
+        :return: seconds since the submission; None while nothing is learned.
+        """
+        ages = sorted(done_at for _, done_at in self._observed)
+        return (ages[len(ages) // 10], ages[-1]) if ages else None
+
     def to_payload(self) -> dict[str, Any]:
         """Return what was learned as JSON values: at most 4 kB."""
         observed = [list(interval) for interval in self._observed]

@@ -65,10 +65,13 @@ class CountedFolder:
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files."""
-        known = list(names)
-        for _ in range(0, len(known), _PAGE):
-            self._count()
-        self._folder.remove(known)
+        self._folder.remove(self._by_page(names))
+
+    def _by_page(self, names: Iterable[str]) -> Iterator[str]:
+        for number, name in enumerate(names):
+            if number % _PAGE == 0:
+                self._count()
+            yield name
 
     def _count(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Many coroutines write to one ledger: what arrives while a segment is written goes together into the next."""
+"""Many coroutines write to one ledger: what arrives within a moment, or meanwhile, goes into one segment."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from airflow_imagepipeline.records.ledger_lines import line_of
 from airflow_imagepipeline.records.object_storage import Ledger
 from airflow_imagepipeline.storage.folder import StorageFailed
 
+_GATHERING: Final = 0.02
+"""Seconds that a group waits for others to join: every segment is a request, and a name that later readers list."""
 _ATTEMPTS: Final = 5
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 10.0
@@ -75,6 +77,7 @@ class GroupedWriter:
     async def _run(self) -> None:
         try:
             while self._next is not None:
+                await asyncio.sleep(_GATHERING)
                 self._current, self._next = self._next, None
                 lines, self._lines = self._lines, []
                 await self._append(lines)

@@ -171,7 +171,7 @@ class Ledger:
             covers[last_epoch] = min(known[last_epoch], last_number)
         self._snapshots.write(entries, upto, covers)
         self._snapshots.remove_before(upto)
-        marks = [mark for mark in self._marks() if numbers_of(mark)[1] <= covers.get(numbers_of(mark)[0], 0)]
+        marks = (mark for mark in self._marks() if numbers_of(mark)[1] <= covers.get(numbers_of(mark)[0], 0))
         self._folder.remove(map(_name_of, marks))
 
     def renew(self, seconds: float) -> None:

@@ -1,0 +1,139 @@
+"""
+Where a batch stands: what a worker that takes it over must know, changed by ledger entries and nothing else.
+
+The same function takes in an entry that is about to be written and one that is read back, so that a state that was
+rebuilt from a checkpoint and the entries after it is the state that was lost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Self
+
+from airflow_imagepipeline.contract.manifest import RowOutcome
+from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.policy.batch import Budget, outcome_of
+from airflow_imagepipeline.policy.ledger_entry import NOT_CHARGED, LedgerEntry, RowPhase
+
+_UNANSWERED: Final = "An earlier try ended before the answer to its submission was recorded."
+
+
+class BatchState:
+    """
+    What has happened to the rows of a plan. A row is named by its place in the plan, from 0.
+
+    :param budget: counts what is spent.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.number = 0
+        """Of the newest entry."""
+        self.cursor = 0
+        """The first place that was never begun."""
+        self.begun: set[int] = set()
+        """Places whose turn has come, and of which no entry says anything yet."""
+        self.open: dict[int, LedgerEntry] = {}
+        """Newest entry of the rows that were submitted, or may have been, and have not come to an end."""
+        self.counts: Counter[RowOutcome] = Counter()
+        """Rows of this plan that have come to an end, by outcome."""
+        self.bytes = 0
+        """Of what was landed."""
+        self.stopped = ""
+        """Why nothing more is submitted in this try, triggerer included; empty while it is."""
+
+    def take(self, entry: LedgerEntry) -> None:
+        """Take in an entry: one that is about to be written, or one that is read back in the order of writing."""
+        self.number = entry.number
+        self.begun.discard(entry.index)
+        earlier = self.open.pop(entry.index, None)
+        was_sent = earlier is not None and earlier.phase is RowPhase.SUBMITTING
+        if entry.phase is RowPhase.SUBMITTING and not was_sent:
+            self.budget.count()
+        if was_sent and entry.phase in NOT_CHARGED:
+            self.budget.give_back()
+        if entry.phase is RowPhase.AGAIN:
+            self.begun.add(entry.index)
+            self._pay(entry)
+        if entry.is_under_way or entry.phase is RowPhase.AGAIN:
+            self.open[entry.index] = entry
+        elif entry.phase is RowPhase.WITHDRAWN:
+            self.begun.add(entry.index)
+        else:
+            self._end(entry)
+
+    def _end(self, entry: LedgerEntry) -> None:
+        self.counts[outcome_of(entry.phase)] += 1
+        self.bytes += sum(int(image.get("bytes", 0)) for image in entry.images)
+        self._pay(entry)
+
+    def _pay(self, entry: LedgerEntry) -> None:
+        if entry.attempts and entry.cost:
+            self.budget.settle(entry.cost)
+
+    def next_entry(self, entry: LedgerEntry, phase: RowPhase, **changes: Any) -> LedgerEntry:
+        """Take in, and return to be written, what follows an entry."""
+        following = replace(entry, number=self.number + 1, phase=phase, **changes)
+        self.take(following)
+        return following
+
+    def was_passed(self, place: int) -> bool:
+        """Tell whether a row had its turn; one that had it and has no entry was left out, for the budget say."""
+        return place < self.cursor and place not in self.begun
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """Return the state as JSON values; its size depends on the jobs in flight, not on the plan."""
+        return {
+            "v": 1,
+            "number": self.number,
+            "cursor": self.cursor,
+            "begun": sorted(self.begun),
+            "open": [entry.to_payload() for entry in self.open.values()],
+            "counts": {outcome.value: count for outcome, count in self.counts.items()},
+            "bytes": self.bytes,
+            "stopped": self.stopped,
+            "jobs": self.budget.jobs,
+            "cost": self.budget.cost,
+        }
+
+    @classmethod
+    def resumed(cls, checkpoint: Mapping[str, Any] | None, later: Iterable[Mapping[str, Any]], budget: Budget) -> Self:
+        """
+        Return the state that a checkpoint and the ledger's entries since then describe.
+
+        :param checkpoint: None means that the plan has just been made.
+        :param later: entries from the checkpoint's mark on, in order; those that it has taken in already are skipped.
+        :raises ValueError: when one of them is none.
+        """
+        state = cls(budget)
+        if checkpoint is not None:
+            state._read(checkpoint)
+        for payload in later:
+            entry = LedgerEntry.from_payload(payload)
+            if entry.number > state.number:
+                # Rows without an entry, the reused ones say, are only looked at again.
+                state.begun.update(range(state.cursor, entry.index + 1))
+                state.cursor = max(state.cursor, entry.index + 1)
+                state.take(entry)
+        state._close_unanswered()
+        return state
+
+    def _close_unanswered(self) -> None:
+        for place, entry in self.open.items():
+            if entry.phase is RowPhase.SUBMITTING and not entry.reason:
+                self.open[place] = replace(entry, reason=_UNANSWERED)
+
+    def _read(self, checkpoint: Mapping[str, Any]) -> None:
+        if checkpoint.get("v") != 1:
+            msg = f"not a checkpoint of a batch: {cleaned(repr(checkpoint), 80)}"
+            raise ValueError(msg)
+        self.number = int(checkpoint["number"])
+        self.cursor = int(checkpoint["cursor"])
+        self.begun = set(checkpoint["begun"])
+        self.open = {entry.index: entry for entry in map(LedgerEntry.from_payload, checkpoint["open"])}
+        self.counts.update({RowOutcome(outcome): count for outcome, count in checkpoint["counts"].items()})
+        self.bytes = int(checkpoint["bytes"])
+        self.stopped = str(checkpoint["stopped"])
+        self.budget.jobs, self.budget.cost = int(checkpoint["jobs"]), float(checkpoint["cost"])

@@ -1,0 +1,181 @@
+"""What a batch is done with: folders, ledger, rows, links. Apart from its operator, so that DAG files parse fast."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_imagepipeline.batch.engine import Work
+from airflow_imagepipeline.batch.landing import Lander
+from airflow_imagepipeline.batch.planning import planned_rows
+from airflow_imagepipeline.batch.run import LEASE, Asked, BatchRun
+from airflow_imagepipeline.compat import task_state_store
+from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
+from airflow_imagepipeline.landing.gate import gate_for
+from airflow_imagepipeline.landing.inputs import LONGEST_SIGNATURE, links_for
+from airflow_imagepipeline.landing.provenance import Provenance
+from airflow_imagepipeline.records.object_storage import Ledger, Owner
+from airflow_imagepipeline.storage.folder import open_folder
+
+if TYPE_CHECKING:
+    from airflow_imagepipeline.batch.options import BatchOptions
+    from airflow_imagepipeline.contract.job import Job
+    from airflow_imagepipeline.contract.job_parameters import JobParameters
+    from airflow_imagepipeline.contract.manifest import BatchSummary
+    from airflow_imagepipeline.contract.planned_row import PlannedRow
+    from airflow_imagepipeline.operators.batch import ImagePipelineBatchOperator
+    from airflow_imagepipeline.policy.ledger_entry import RowPhase
+
+_LONGEST_NAME: Final = 80
+_PAIR: Final = 2
+_PAIRS: Final = 12
+"""Pairs of before and after on a contact sheet."""
+
+
+def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], options: BatchOptions) -> BatchRun:
+    """
+    Take the ledger for a task instance.
+
+    :raises InvalidParameters: naming the argument.
+    :raises LedgerBusy: when another task instance has it.
+    """
+    ti = context["ti"]
+    _ = task.hook.access
+    gate = gate_for(task.accept, task.hook, task.aws_conn_id)
+
+    def parameters(row: PlannedRow) -> JobParameters:
+        return task.parameters_class.checked(row.arguments)
+
+    shard = _shard(task.shard)
+    owner = Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+    folder = open_folder(task.destination, task.aws_conn_id)
+    home = open_folder(_home(task, shard), task.aws_conn_id)
+    _warn_of_date(task, context)
+    folder.prepare()
+    home.prepare()
+    run = _digest(list(owner.to_payload().values()))[:16]
+    # Airflow raises max_tries at every clear, never at a retry.
+    clears = max(0, ti.max_tries - (task.retries or 0))
+    asked = Asked(
+        lambda: _rows(task, shard, run),
+        _base(task, ti.run_id, run, clears),
+        run,
+        clears > 0,
+        task.parameters_class.api,
+        options,
+    )
+    ledger = Ledger.take(home, owner, lease_seconds=LEASE)
+    provenance = Provenance.of_task(context) if task.provenance else None
+
+    def land(row: PlannedRow, job: Job) -> tuple[RowPhase, dict[str, Any]]:
+        # What this very work has written before, a blank image say, may be replaced.
+        overwrite = options.overwrite or bool(row.earlier.get("replaces"))
+        return Lander(task.hook, folder, parameters, overwrite=overwrite, gate=gate, provenance=provenance).land(
+            row, job
+        )
+
+    work = Work(parameters, _Links(task).of, land)
+    return BatchRun(task.hook, folder, home, ledger, asked=asked, work=work, store=task_state_store(context))
+
+
+def _rows(task: ImagePipelineBatchOperator, shard: tuple[int, int] | None, run: str) -> Iterable[PlannedRow]:
+    inputs = getattr(task.inputs, "rows", task.inputs)
+    return planned_rows(
+        inputs,
+        request=task.request,
+        file_stem=task.file_stem,
+        parameters_class=task.parameters_class,
+        link_field=task.parameters_class.link_fields[0],
+        aws_conn_id=task.aws_conn_id,
+        upload_inputs=task.upload_inputs,
+        salt=run if task.reuse == "never" else "",
+        shard=shard,
+    )
+
+
+def with_sheet(task: ImagePipelineBatchOperator, summary: BatchSummary) -> BatchSummary:
+    """Draw the picture of a run beside its manifest, where that was asked for; failing to costs a warning only."""
+    if not task.contact_sheet or not summary.total:
+        return summary
+    from airflow_imagepipeline.landing.contact_sheet import make_contact_sheet
+
+    folder = open_folder(task.destination, task.aws_conn_id)
+    name = summary.manifest.removeprefix(f"{folder.uri}/").removesuffix(".jsonl") + ".jpg"
+    title = f"{task.dag_id} · {task.task_id}"
+    try:
+        uri = make_contact_sheet(
+            summary.manifest, destination=folder, name=name, n=_PAIRS, aws_conn_id=task.aws_conn_id, title=title
+        )
+    except (AirflowException, ImagePipelineError) as error:
+        task.log.warning("The contact sheet was not made: %s", error)
+        return summary
+    return replace(summary, contact_sheet=uri)
+
+
+def _shard(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if isinstance(value, list | tuple) and len(value) == _PAIR and all(type(number) is int for number in value):
+        first, count = value
+        if 0 <= first < count:
+            return first, count
+    msg = f"shard: {value!r} is not [i, n] with 0 <= i < n"
+    raise InvalidParameters(msg)
+
+
+def _home(task: ImagePipelineBatchOperator, shard: tuple[int, int] | None) -> str:
+    home = task.ledger or f"{task.destination.rstrip('/')}/_imagepipeline"
+    return home if shard is None else f"{home.rstrip('/')}/shard-{shard[0]}-of-{shard[1]}"
+
+
+def _warn_of_date(task: ImagePipelineBatchOperator, context: Mapping[str, Any]) -> None:
+    dates = {str(context[name]) for name in ("ds", "ds_nodash", "ts", "ts_nodash", "run_id") if name in context}
+    home = _home(task, None)
+    if any(date and date in home for date in dates):
+        task.log.warning(
+            "The ledger %s is another one in each run, so nothing is reused and a run that was broken off is not taken "
+            "up: give a ledger without a date.",
+            home,
+        )
+
+
+def _base(task: ImagePipelineBatchOperator, run_id: str, run: str, clears: int) -> str:
+    inputs = getattr(task.inputs, "rows", task.inputs)
+    asked = [
+        task.parameters_class.api.name,
+        inputs,
+        task.request,
+        task.file_stem,
+        task.destination,
+        task.shard,
+        task.reuse,
+    ]
+    readable = re.sub(r"[^A-Za-z0-9._\-]+", "_", run_id)[:_LONGEST_NAME]
+    return f"{readable}-{run[:6]}{_digest(asked)[:6]}-{clears}"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class _Links:
+    """The links that are sent for inputs which the vendor cannot fetch as they are."""
+
+    def __init__(self, task: ImagePipelineBatchOperator) -> None:
+        from airflow_imagepipeline.storage.s3 import S3Signer
+
+        self._task = task
+        self._signer = S3Signer(task.aws_conn_id)
+
+    def of(self, parameters: JobParameters) -> dict[str, str]:
+        """Return them by the addresses of the inputs."""
+        task, inputs = self._task, parameters.inputs()
+        if task.upload_inputs or not all(address.startswith("s3://") for address in inputs):
+            return links_for(inputs, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=task.upload_inputs)
+        return {address: self._signer.link(address, int(LONGEST_SIGNATURE)) for address in inputs}
