@@ -53,10 +53,18 @@ def manifest_rows(rows: Iterable[PlannedRow], scratch: Scratch, ending: Ending) 
             yield ManifestRow(row.index, row.input, RowOutcome.INVALID, row.invalid, "INVALID")
         elif entry is not None and is_of_this_run and entry.index == place:
             yield _told(row, entry, outcome_of(entry.phase), attempts=entry.attempts)
-        elif entry is not None and (is_of_this_run or row.treatment != Treatment.SUBMIT.value):
+        elif entry is not None and (is_of_this_run or _is_told(row, scratch)):
             yield _told_by_another(row, entry, ending)
         else:
+            scratch.leave_out(row.key)
             yield _never_begun(row, place, ending)
+
+
+def _is_told(row: PlannedRow, scratch: Scratch) -> bool:
+    # A row that asks for the same as one that was never begun was not begun either, whatever an earlier run has done.
+    if row.treatment == Treatment.SAME.value:
+        return not scratch.is_left_out(row.key)
+    return row.treatment != Treatment.SUBMIT.value
 
 
 def _told_by_another(row: PlannedRow, entry: LedgerEntry, ending: Ending) -> ManifestRow:

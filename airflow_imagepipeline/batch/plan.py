@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.contract.planned_row import PlannedRow
 
 _SHOWN: Final = 5
+_SAMPLES: Final = 4
+"""Images that a job makes at most."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,10 @@ def _has_written(earlier: LedgerEntry, stem: str | None, scratch: Scratch, decis
 
 
 def _is_there(earlier: LedgerEntry, scratch: Scratch, decision: Decision) -> bool:
-    # What lies in another folder was not listed, and is believed to be there.
+    # What an earlier try of the same decision has landed is done, whatever has become of its files since. What lies in
+    # another folder was not listed, and is believed to be there.
+    if earlier.plan == decision.plan:
+        return True
     start = f"{decision.destination}/"
     uris = [str(image.get("uri", "")) for image in earlier.images]
     here = [uri.removeprefix(start) for uri in uris if uri.startswith(start)]
@@ -142,7 +147,7 @@ def _is_there(earlier: LedgerEntry, scratch: Scratch, decision: Decision) -> boo
 
 
 def _is_taken(stem: str | None, scratch: Scratch) -> bool:
-    return stem is not None and scratch.has_file_like(f"{stem}-00.")
+    return stem is not None and any(scratch.has_file_like(f"{stem}-{sample:02d}.") for sample in range(_SAMPLES))
 
 
 def read_history(entries: Iterable[Mapping[str, Any]], run: str, price: float | None) -> History:

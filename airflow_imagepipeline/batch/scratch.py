@@ -19,6 +19,7 @@ _SETTINGS: Final = (
     "CREATE TABLE newest (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE written (uri TEXT PRIMARY KEY, key TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID",
     "CREATE TABLE first (key TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE left_out (key TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE file (name TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 
@@ -79,6 +80,14 @@ class Scratch:
         self._database.execute("INSERT OR IGNORE INTO first VALUES (?, ?)", (key, place))
         found: int = self._database.execute("SELECT place FROM first WHERE key = ?", (key,)).fetchone()[0]
         return found
+
+    def leave_out(self, key: str) -> None:
+        """Remember that the first row of this key was never begun."""
+        self._database.execute("INSERT OR IGNORE INTO left_out VALUES (?)", (key,))
+
+    def is_left_out(self, key: str) -> bool:
+        """Tell whether the first row of this key was never begun."""
+        return self._database.execute("SELECT 1 FROM left_out WHERE key = ?", (key,)).fetchone() is not None
 
     def keep_files(self, names: Iterable[str]) -> None:
         """Take in the names of files."""

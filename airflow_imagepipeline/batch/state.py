@@ -46,7 +46,7 @@ class BatchState:
 
     def take(self, entry: LedgerEntry) -> None:
         """Take in an entry: one that is about to be written, or one that is read back in the order of writing."""
-        self.number = entry.number
+        self.number = max(self.number, entry.number)
         self.begun.discard(entry.index)
         earlier = self.open.pop(entry.index, None)
         was_sent = earlier is not None and earlier.phase is RowPhase.SUBMITTING
@@ -57,11 +57,13 @@ class BatchState:
         if entry.phase is RowPhase.AGAIN:
             self.begun.add(entry.index)
             self._pay(entry)
-        if entry.is_under_way or entry.phase is RowPhase.AGAIN:
-            self.open[entry.index] = entry
-        elif entry.phase is RowPhase.WITHDRAWN:
+        if entry.phase is RowPhase.WITHDRAWN:
             self.begun.add(entry.index)
-        else:
+        # A withdrawn redo must not forget the job that was paid before it.
+        is_kept = entry.phase is RowPhase.AGAIN or (entry.phase is RowPhase.WITHDRAWN and entry.attempts > 0)
+        if entry.is_under_way or is_kept:
+            self.open[entry.index] = entry
+        elif entry.phase is not RowPhase.WITHDRAWN:
             self._end(entry)
 
     def _end(self, entry: LedgerEntry) -> None:
@@ -99,20 +101,24 @@ class BatchState:
         }
 
     @classmethod
-    def resumed(cls, checkpoint: Mapping[str, Any] | None, later: Iterable[Mapping[str, Any]], budget: Budget) -> Self:
+    def resumed(
+        cls, checkpoint: Mapping[str, Any] | None, later: Iterable[tuple[str, Mapping[str, Any]]], budget: Budget
+    ) -> Self:
         """
         Return the state that a checkpoint and the ledger's entries since then describe.
 
         :param checkpoint: None means that the plan has just been made.
-        :param later: entries from the checkpoint's mark on, in order; those that it has taken in already are skipped.
+        :param later: marks and entries from the checkpoint's mark on, in order; those that it has taken in already are
+            skipped. Only its own process's are told apart by their numbers: another one counts from the same number.
         :raises ValueError: when one of them is none.
         """
         state = cls(budget)
         if checkpoint is not None:
             state._read(checkpoint)
-        for payload in later:
+        known, epoch = state.number, _epoch_of(checkpoint["mark"]) if checkpoint else ""
+        for mark, payload in later:
             entry = LedgerEntry.from_payload(payload)
-            if entry.number > state.number:
+            if _epoch_of(mark) != epoch or entry.number > known:
                 # Rows without an entry, the reused ones say, are only looked at again.
                 state.begun.update(range(state.cursor, entry.index + 1))
                 state.cursor = max(state.cursor, entry.index + 1)
@@ -137,3 +143,7 @@ class BatchState:
         self.bytes = int(checkpoint["bytes"])
         self.stopped = str(checkpoint["stopped"])
         self.budget.jobs, self.budget.cost = int(checkpoint["jobs"]), float(checkpoint["cost"])
+
+
+def _epoch_of(mark: str) -> str:
+    return mark.partition("-")[0]

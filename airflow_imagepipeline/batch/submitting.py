@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from airflow_imagepipeline.contract.calls import RequestKind, submit_job
@@ -23,10 +23,12 @@ from airflow_imagepipeline.policy.resending import (
 if TYPE_CHECKING:
     import aiohttp
 
+    from airflow_imagepipeline.batch.state import BatchState
     from airflow_imagepipeline.contract.job import Job
     from airflow_imagepipeline.contract.job_parameters import JobParameters
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
     from airflow_imagepipeline.policy.batch import Window
+    from airflow_imagepipeline.policy.fleet import Fleet
 
 _log: Final = logging.getLogger(__name__)
 _SHORTEST_HOLD: Final = 0.5
@@ -39,7 +41,8 @@ class Sender:
     Sends submissions through the window that all of them share.
 
     :param window: is told of every acceptance and every "too many".
-    :param in_flight: returns how many jobs the API has taken and not finished, as far as is known.
+    :param state: says whether nothing more is to be submitted.
+    :param fleet: the jobs that the API has taken and not finished, as far as is known.
     :param deadline: seconds since the epoch; a request that the API puts off is not sent again after it.
     """
 
@@ -49,13 +52,15 @@ class Sender:
         session: aiohttp.ClientSession,
         window: Window,
         *,
-        in_flight: Callable[[], int],
+        state: BatchState,
+        fleet: Fleet,
         deadline: float,
     ) -> None:
         self.window = window
         self._hook = hook
         self._session = session
-        self._in_flight = in_flight
+        self._state = state
+        self._fleet = fleet
         self._deadline = deadline
         self._random = random.Random()
 
@@ -76,6 +81,8 @@ class Sender:
                 if not self._may_go_on(error, unsent):
                     raise
                 await self._pause(error, failures)
+                if self._state.stopped:
+                    raise
             else:
                 self.window.accepted()
                 return job
@@ -90,7 +97,7 @@ class Sender:
         if isinstance(error, Busy):
             # What the API asked for holds for everybody; the jitter on top of it is this request's own.
             asked = max(_SHORTEST_HOLD, min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
-            self.window.busy(in_flight=self._in_flight(), pause=asked, now=time.monotonic())
+            self.window.busy(in_flight=len(self._fleet), pause=asked, now=time.monotonic())
             pause = max(0.0, pause - asked)
         else:
             _log.warning("%s Attempt %d; next in at most %.0f s.", error, failures, pause)

@@ -52,7 +52,8 @@ def verify(folder: Folder) -> Iterator[Finding]:
     """
     Yield what each sidecar in the folder, and below it, is worth, then the images without one.
 
-    A file counts as a sidecar by its name: ``<image>.json``. Other files are not looked at.
+    A file counts as a sidecar by its name: ``<image>.json``. Other files are not looked at. Images below a folder whose
+    name begins with an underscore (``_thumbnails``, ``_manifests``) are not results: they need no sidecar.
 
     :raises StorageFailed: when the folder cannot be listed.
     """
@@ -64,12 +65,17 @@ def verify(folder: Folder) -> Iterator[Finding]:
             yield Finding(verdict, cleaned(name.removesuffix(SUFFIX), _LONGEST_NAME), reason)
     explained = {name.removesuffix(SUFFIX) for name in sidecars}
     for name in sizes:
-        if _is_image(name) and name not in explained:
+        if _is_image(name) and name not in explained and not _is_own(name):
             yield Finding(Verdict.UNEXPLAINED, cleaned(name, _LONGEST_NAME), "no sidecar lies next to it.")
 
 
 def _is_image(name: str) -> bool:
     return name.rpartition(".")[2].lower() in FORMAT_OF_EXTENSION
+
+
+def _is_own(name: str) -> bool:
+    # Thumbnails and contact sheets of this provider's, and whatever else is kept beside the results.
+    return any(part.startswith("_") for part in name.split("/")[:-1])
 
 
 def _judged(folder: Folder, name: str, sizes: dict[str, int], copy: Path) -> tuple[Verdict, str]:

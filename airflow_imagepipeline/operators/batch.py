@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
-from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
+from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job_parameters import JobParameters
 from airflow_imagepipeline.contract.parameters import EditImageParameters, ImageToImageParameters
 from airflow_imagepipeline.exceptions import BatchFailed, BatchIncomplete, submission_failure
@@ -22,8 +22,8 @@ from airflow_imagepipeline.policy.batch_event import BatchEvent
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
-    from airflow_imagepipeline.batch.options import BatchOptions
-    from airflow_imagepipeline.batch.run import BatchRun, Finished, InFlight
+    from airflow_imagepipeline.batch.ending import Finished
+    from airflow_imagepipeline.batch.run import BatchRun, InFlight
 
 BACKSTOP: Final = 300.0
 """Seconds after the deadline in which the trigger must have ended by itself."""
@@ -197,19 +197,21 @@ class ImagePipelineBatchOperator(BaseOperator):
         )
 
     def _go_on(self, context: Context, told: BatchEvent | None) -> dict[str, Any] | None:
+        from airflow_imagepipeline.operators.batch_arguments import checked_options, seconds_allowed
         from airflow_imagepipeline.operators.batch_task import open_batch
 
         try:
-            deadline = time.time() + self._seconds_allowed() if told is None else told.deadline
-            options = self._options(may_defer=told is None or not told.message)
+            deadline = time.time() + seconds_allowed(self) if told is None else told.deadline
+            options = checked_options(self, may_defer=told is None or not told.message)
             run = open_batch(self, context, options)
             if self.plan_only:
                 return self._report(run)
+            self._refuse_change(run, told)
             about = run.prepare()
         except ImagePipelineError as error:
             raise submission_failure(error) from error
         self._refuse_invalid(run, about)
-        turn = run.run(about, deadline, told)
+        turn = run.run(deadline, told)
         from airflow_imagepipeline.batch.run import InFlight
 
         if isinstance(turn, InFlight):
@@ -217,51 +219,15 @@ class ImagePipelineBatchOperator(BaseOperator):
             return None
         return self._ended(context, turn)
 
-    def _options(self, *, may_defer: bool) -> BatchOptions:
-        from airflow_imagepipeline.batch.options import BatchOptions
-
-        self._check_words()
-        return BatchOptions.checked(
-            {
-                "max_in_flight": self.max_in_flight,
-                "submit_concurrency": self.submit_concurrency,
-                "landing_concurrency": BatchOptions.landing_concurrency,
-                "max_jobs": self.max_jobs,
-                "max_cost": self.max_cost,
-                "price_per_job": self.price_per_job,
-                "poll_interval": self.poll_interval,
-                "job_timeout": self.job_timeout,
-                "defer_after": self.defer_after if self.deferrable and may_defer else None,
-                "overwrite": self.overwrite,
-                "redo_rejected": self.redo_rejected,
-            }
-        )
-
-    def _check_words(self) -> None:
-        choices = {"reuse": ("same_request", "never"), "on_invalid_row": ("fail", "skip")}
-        for name, words in choices.items():
-            if (value := getattr(self, name)) not in words:
-                msg = f"{name}: {value!r} is neither {words[0]!r} nor {words[1]!r}"
-                raise InvalidParameters(msg)
-        ratio = self.min_success_ratio
-        if not isinstance(ratio, int | float) or not 0 <= ratio <= 1:
-            msg = f"min_success_ratio: {ratio!r} is not a number from 0 to 1"
-            raise InvalidParameters(msg)
-        if not isinstance(self.request, Mapping):
-            msg = f"request: it is of type {type(self.request).__name__}, not a dict of fields"
-            raise InvalidParameters(msg)
-        unknown = sorted(set(self.request) - set(self.parameters_class.model_fields))
-        if unknown:
-            msg = f"request: {', '.join(unknown)} is no field of {self.parameters_class.api.name}; see extra_parameters"
-            raise InvalidParameters(msg)
-
-    def _seconds_allowed(self) -> float:
-        # Airflow does not count the time in the triggerer against execution_timeout: the deadline does.
-        seconds = self.timeout
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
-            msg = f"timeout: {seconds!r} is not seconds above 0"
-            raise InvalidParameters(msg)
-        return min(seconds, self.execution_timeout.total_seconds()) if self.execution_timeout else seconds
+    def _refuse_change(self, run: BatchRun, told: BatchEvent | None) -> None:
+        if told is not None and not told.plan.startswith(f"{run.base}-"):
+            run.release()
+            msg = (
+                "The arguments are others than when the task deferred, so nothing more was submitted: a template that "
+                "gives another value at every start (now(), uuid4(), try_number) is the usual cause. Give it a value "
+                "of the run, and clear the task: what is in flight is taken up."
+            )
+            raise BatchFailed(msg)
 
     def _report(self, run: BatchRun) -> dict[str, Any]:
         report = run.report()

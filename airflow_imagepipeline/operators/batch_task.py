@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from airflow_imagepipeline.batch.engine import Work
 from airflow_imagepipeline.batch.landing import Lander
+from airflow_imagepipeline.batch.lease_keeping import LEASE
+from airflow_imagepipeline.batch.plan_making import Asked
 from airflow_imagepipeline.batch.planning import planned_rows
-from airflow_imagepipeline.batch.run import LEASE, Asked, BatchRun
+from airflow_imagepipeline.batch.run import BatchRun
+from airflow_imagepipeline.batch.work import Work
 from airflow_imagepipeline.compat import task_state_store
-from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
+from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.landing.gate import gate_for
 from airflow_imagepipeline.landing.inputs import LONGEST_SIGNATURE, links_for
 from airflow_imagepipeline.landing.provenance import Provenance
+from airflow_imagepipeline.operators.batch_arguments import checked_shard
 from airflow_imagepipeline.records.object_storage import Ledger, Owner
 from airflow_imagepipeline.storage.folder import open_folder
 
@@ -31,9 +34,9 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.contract.planned_row import PlannedRow
     from airflow_imagepipeline.operators.batch import ImagePipelineBatchOperator
     from airflow_imagepipeline.policy.ledger_entry import RowPhase
+    from airflow_imagepipeline.storage.folder import Folder
 
 _LONGEST_NAME: Final = 80
-_PAIR: Final = 2
 _PAIRS: Final = 12
 """Pairs of before and after on a contact sheet."""
 
@@ -52,7 +55,7 @@ def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], opt
     def parameters(row: PlannedRow) -> JobParameters:
         return task.parameters_class.checked(row.arguments)
 
-    shard = _shard(task.shard)
+    shard = checked_shard(task.shard)
     owner = Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
     folder = open_folder(task.destination, task.aws_conn_id)
     home = open_folder(_home(task, shard), task.aws_conn_id)
@@ -60,8 +63,7 @@ def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], opt
     folder.prepare()
     home.prepare()
     run = _digest(list(owner.to_payload().values()))[:16]
-    # Airflow raises max_tries at every clear, never at a retry.
-    clears = max(0, ti.max_tries - (task.retries or 0))
+    clears = _clears(home, run, ti.max_tries)
     asked = Asked(
         lambda: _rows(task, shard, run),
         _base(task, ti.run_id, run, clears),
@@ -82,6 +84,15 @@ def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], opt
 
     work = Work(parameters, _Links(task).of, land)
     return BatchRun(task.hook, folder, home, ledger, asked=asked, work=work, store=task_state_store(context))
+
+
+def _clears(home: Folder, run: str, max_tries: int) -> int:
+    # Airflow raises max_tries at every clear, never at a retry. What it was at first is kept: the task's own retries
+    # may be edited between two tries.
+    name, first = f"runs/{run}.json", json.dumps({"v": 1, "max_tries": max_tries}).encode()
+    if not home.create(name, first):
+        first = home.content(name) or first
+    return max(0, max_tries - int(json.loads(first)["max_tries"]))
 
 
 def _rows(task: ImagePipelineBatchOperator, shard: tuple[int, int] | None, run: str) -> Iterable[PlannedRow]:
@@ -118,17 +129,6 @@ def with_sheet(task: ImagePipelineBatchOperator, summary: BatchSummary) -> Batch
     return replace(summary, contact_sheet=uri)
 
 
-def _shard(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if isinstance(value, list | tuple) and len(value) == _PAIR and all(type(number) is int for number in value):
-        first, count = value
-        if 0 <= first < count:
-            return first, count
-    msg = f"shard: {value!r} is not [i, n] with 0 <= i < n"
-    raise InvalidParameters(msg)
-
-
 def _home(task: ImagePipelineBatchOperator, shard: tuple[int, int] | None) -> str:
     home = task.ledger or f"{task.destination.rstrip('/')}/_imagepipeline"
     return home if shard is None else f"{home.rstrip('/')}/shard-{shard[0]}-of-{shard[1]}"
@@ -153,6 +153,7 @@ def _base(task: ImagePipelineBatchOperator, run_id: str, run: str, clears: int) 
         task.request,
         task.file_stem,
         task.destination,
+        task.ledger,
         task.shard,
         task.reuse,
     ]

@@ -23,8 +23,8 @@ from airflow_imagepipeline.plugins.results import (
     Named,
     SheetFound,
     named_image,
+    read_plan,
     read_result,
-    rendered_inputs,
 )
 from airflow_imagepipeline.plugins.stored import NotReadable, Storage
 from airflow_imagepipeline.plugins.task_instances import (
@@ -36,6 +36,7 @@ from airflow_imagepipeline.plugins.task_instances import (
     is_mapped,
     map_index_of,
 )
+from airflow_imagepipeline.plugins.under_way import batch_under_way
 
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -74,7 +75,7 @@ def task_page(user: BaseUser, place: Place, query: Query) -> dict[str, Any]:
             return _run_page(place.dag_id, place.run_id, {**query, "task": place.task_id})
         raise NothingThere
     found, storage = read_result(task.result), views.storage_of(task)
-    page = {"place": place, "task": task, "storage": storage, "problem": ""}
+    page = {"place": place, "task": task, "storage": storage, "problem": "", "plan": None, "under_way": None}
     if isinstance(found, BatchFound):
         return {**page, **_batch_page(found, storage, query)}
     if isinstance(found, JobFound) and found.images:
@@ -82,7 +83,8 @@ def task_page(user: BaseUser, place: Place, query: Query) -> dict[str, Any]:
         return {**page, "kind": "job", "view": view}
     if isinstance(found, SheetFound):
         return {**page, "kind": "sheet", "sheet": found}
-    return {**page, "kind": "nothing", "job": found, "inputs": rendered_inputs(task.rendered)}
+    told = {"plan": read_plan(task.result), "under_way": batch_under_way(task)}
+    return {**page, **told, "kind": "nothing", "job": found}
 
 
 def row_page(user: BaseUser, place: Place, row: str, query: Query) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def row_page(user: BaseUser, place: Place, row: str, query: Query) -> dict[str, 
     number, outcome = int(row), _outcome(query)
     manifest = _manifests.open(storage, batch.manifest)
     line = Line(number, manifest.row(number))
-    view = views.row_view(line, storage, _number(query.get("image")))
+    view = views.row_view(line, storage, views.asked_of_all(task), _number(query.get("image")))
     before, behind = manifest.beside(number, outcome)
     return {
         "place": place,
@@ -169,7 +171,7 @@ def _batch_page(batch: BatchFound, storage: Storage, query: Query) -> dict[str, 
     try:
         manifest = _manifests.open(storage, batch.manifest)
     except NotReadable as exc:
-        return {"kind": "nothing", "batch": batch, "job": None, "inputs": (), "problem": str(exc)}
+        return {"kind": "nothing", "batch": batch, "job": None, "problem": str(exc)}
     outcome = _outcome(query)
     page = manifest.page(_number(query.get("page")), outcome)
     return {

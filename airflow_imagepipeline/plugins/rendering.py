@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _FILTERS: Final = {
     "count": words.count,
     "size": words.size,
+    "money": words.money,
+    "duration": words.duration,
+    "treatment": lambda name: words.TREATMENT_WORDS.get(name, words.named(name)),
     "last_part": words.last_part,
     "label": lambda outcome: words.OUTCOME_WORDS[outcome][0],
     "meaning": lambda outcome: words.OUTCOME_WORDS[outcome][1],

@@ -17,6 +17,7 @@ MOST_IMAGES: Final = 16
 MOST_INPUTS: Final = 8
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LONGEST_ADDRESS: Final = 2_000
+_TREATMENTS: Final = ("new", "reused", "taken_up", "same", "kept", "uncertain", "invalid")
 _INPUT_FIELDS: Final = ("init_image", "input_image")
 
 
@@ -78,6 +79,22 @@ class SheetFound:
 
 
 @dataclass(frozen=True)
+class PlanFound:
+    """
+    What a batch would have done, of which nothing but its plan was asked.
+
+    :param rows: how many rows would be treated how, by the operator's words, without those of no row.
+    :param invalid: why the first invalid rows are.
+    """
+
+    total: int
+    rows: Mapping[str, int]
+    cost: float | None = None
+    seconds: float | None = None
+    invalid: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Provenance:
     """How an image was made, as its sidecar says; empty when it has none."""
 
@@ -103,6 +120,17 @@ def read_result(value: Any) -> Found | None:
     if "job_id" in value and isinstance(value.get("api"), str) and isinstance(value.get("status"), str):
         return _job(value)
     return None
+
+
+def read_plan(value: Any) -> PlanFound | None:
+    """Return the plan that a batch returned instead of a result; None when it did not."""
+    total = _whole(value.get("total")) if isinstance(value, Mapping) and value.get("plan_only") is True else None
+    if total is None:
+        return None
+    rows = {name: number for name in _TREATMENTS if (number := _whole(value.get(name)) or 0) > 0}
+    told = value.get("invalid_rows")
+    invalid = tuple(text for one in told if (text := _text(one))) if isinstance(told, list) else ()
+    return PlanFound(total, rows, _number(value.get("cost")), _number(value.get("seconds")), invalid)
 
 
 def _batch(value: Mapping[str, Any]) -> BatchFound:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from airflow.models.renderedtifields import RenderedTaskInstanceFields as Render
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
-from sqlalchemy import ColumnElement, Select, Text, cast, func, or_, select
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, or_, select
 
 UNMAPPED: Final = -1
 _KEY: Final = "return_value"
@@ -55,12 +56,14 @@ class FoundTask:
 
     :param result: its ``return_value``; None when there is none, or one that cannot be ours.
     :param rendered: its rendered template fields; empty when Airflow no longer keeps them.
+    :param started_at: when its try began.
     """
 
     place: Place
     state: str | None
     result: Any
     rendered: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    started_at: datetime | None = None
 
     @property
     def aws_conn_id(self) -> str:
@@ -89,13 +92,14 @@ def map_index_of(text: str) -> int | None:
 def find_task(place: Place) -> FoundTask | None:
     """Return a task instance, or None when there is no such one."""
     with create_session() as session:
-        row = session.execute(select(TaskInstance.state).where(*_is_at(TaskInstance, place))).first()
+        columns = select(TaskInstance.state, TaskInstance.start_date)
+        row = session.execute(columns.where(*is_at(TaskInstance, place))).first()
         if row is None:
             return None
-        result = session.scalar(_results(place.dag_id, place.run_id).where(*_is_at(XComModel, place)))
-        rendered = session.scalar(select(Rendered.rendered_fields).where(*_is_at(Rendered, place)))
-        state = str(getattr(row[0], "value", row[0])) if row[0] is not None else None
-        return FoundTask(place, state, plain(result), rendered if isinstance(rendered, Mapping) else {})
+        result = session.scalar(_results(place.dag_id, place.run_id).where(*is_at(XComModel, place)))
+        rendered = session.scalar(select(Rendered.rendered_fields).where(*is_at(Rendered, place)))
+        fields = rendered if isinstance(rendered, Mapping) else {}
+        return FoundTask(place, _word(row[0]), plain(result), fields, row[1])
 
 
 def is_mapped(place: Place) -> bool:
@@ -119,10 +123,11 @@ def find_run(dag_id: str, run_id: str, task_id: str | None, *, offset: int, limi
             return None
         wanted = [*_is_ours(dag_id, run_id), *([XComModel.task_id == task_id] if task_id else [])]
         total = session.scalar(select(func.count()).select_from(XComModel).where(*wanted)) or 0
-        columns = select(XComModel.task_id, XComModel.map_index, XComModel.value).where(*wanted)
-        ordered = columns.order_by(XComModel.task_id, XComModel.map_index)
+        columns = select(XComModel.task_id, XComModel.map_index, XComModel.value, TaskInstance.state)
+        ordered = columns.join(TaskInstance, _is_same(), isouter=True).where(*wanted)
+        ordered = ordered.order_by(XComModel.task_id, XComModel.map_index)
         rows = session.execute(ordered.offset(offset).limit(limit)).all()
-        tasks = [FoundTask(Place(dag_id, run_id, task, index), "success", plain(value)) for task, index, value in rows]
+        tasks = [FoundTask(Place(dag_id, run_id, *at), _word(state), plain(value)) for *at, value, state in rows]
         return RunPage(tasks, total)
 
 
@@ -153,12 +158,22 @@ def _is_ours(dag_id: str, run_id: str) -> tuple[ColumnElement[bool], ...]:
     return *_is_small(dag_id, run_id), or_(job, batch, sheet)
 
 
+def _is_same() -> ColumnElement[bool]:
+    names = ("dag_id", "run_id", "task_id", "map_index")
+    return and_(*(getattr(XComModel, name) == getattr(TaskInstance, name) for name in names))
+
+
+def _word(state: Any) -> str | None:
+    return None if state is None else str(getattr(state, "value", state))
+
+
 def _is_of(place: Place) -> tuple[ColumnElement[bool], ...]:
     table = TaskInstance
     return table.dag_id == place.dag_id, table.run_id == place.run_id, table.task_id == place.task_id
 
 
-def _is_at(table: Any, place: Place) -> tuple[ColumnElement[bool], ...]:
+def is_at(table: Any, place: Place) -> tuple[ColumnElement[bool], ...]:
+    """Return what holds for the rows of a task instance in one of Airflow's tables."""
     return (
         table.dag_id == place.dag_id,
         table.run_id == place.run_id,

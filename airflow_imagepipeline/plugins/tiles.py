@@ -58,6 +58,7 @@ class Card:
     A task instance in the grid of its run.
 
     :param counts: of a batch; empty for everything else.
+    :param state: of its task.
     """
 
     place: Place
@@ -66,17 +67,21 @@ class Card:
     counts: dict[RowOutcome, int] = field(default_factory=dict)
     total: int = 0
     note: str = ""
+    state: str | None = None
 
 
 def card_of(task: FoundTask, found: Found) -> Card:
     """Return the card of a task instance; neither manifests nor sidecars are read for it."""
     if isinstance(found, BatchFound):
         facts = [("Cost", words.money(found.cost))] if found.cost is not None else []
-        return Card(task.place, [], facts, dict(found.counts), sum(found.counts.values()))
+        return Card(task.place, [], facts, dict(found.counts), sum(found.counts.values()), state=task.state)
     if isinstance(found, SheetFound):
         of = words.count(sum(found.counts.values()))
-        return Card(task.place, [Shown("sheet/0", "", found.uri, "Contact sheet")], [("Contact sheet of", of)])
+        sheet = Shown("sheet/0", "", found.uri, "Contact sheet")
+        return Card(task.place, [sheet], [("Contact sheet of", of)], state=task.state)
     pictures = [shown_image("job", number, image) for number, image in enumerate(found.images[:_PICTURES_OF_CARD])]
     facts = [("Seed", str(found.seed))] if found.seed is not None else []
     note = "" if pictures else "This task stored no image of its job."
-    return Card(task.place, pictures, [*facts, *words.costs(found.cost)], total=len(found.images), note=note)
+    # What else the vendor said of money, the balance say, stands on the task's own page.
+    costs = [fact for fact in words.costs(found.cost) if fact[0] == words.COST]
+    return Card(task.place, pictures, [*facts, *costs], total=len(found.images), note=note, state=task.state)

@@ -28,6 +28,7 @@ from airflow_imagepipeline.plugins.task_instances import FoundTask
 _PROMPTS: Final = ("prompt", "negative_prompt")
 # Shown elsewhere: as pictures or addresses, or among the facts of the job.
 _ELSEWHERE: Final = frozenset({*_PROMPTS, "init_image", "input_image", "image", "images", "mask_image", "seed"})
+_FACTS_OF_FILE: Final = frozenset({"reasons", "format", "width", "height"})
 Facts = list[tuple[str, str]]
 
 
@@ -94,6 +95,13 @@ def inputs_of_row(row: ManifestRow, storage: Storage) -> tuple[tuple[Named, ...]
     return row_inputs(row, made), made
 
 
+def asked_of_all(task: FoundTask) -> Mapping[str, Any]:
+    """Return what a batch asked for in every row; what differs from row to row, by placeholders, is left out."""
+    request = task.rendered.get("request")
+    fields = request.items() if isinstance(request, Mapping) else ()
+    return {name: value for name, value in fields if not isinstance(value, str) or "{" not in value}
+
+
 def job_view(task: FoundTask, job: JobFound, storage: Storage, number: int) -> JobView:
     """
     Return the page of one job.
@@ -109,10 +117,11 @@ def job_view(task: FoundTask, job: JobFound, storage: Storage, number: int) -> J
     return replace(view, facts=facts, outcome=RowOutcome.REJECTED if is_rejected else None)
 
 
-def row_view(line: Line, storage: Storage, number: int) -> JobView:
+def row_view(line: Line, storage: Storage, asked: Mapping[str, Any], number: int) -> JobView:
     """
     Return the page of one row of a batch.
 
+    :param asked: the request, where no sidecar tells it: the row came to nothing, say.
     :param number: as in :func:`job_view`.
     """
     row = line.row
@@ -123,14 +132,14 @@ def row_view(line: Line, storage: Storage, number: int) -> JobView:
     times = [(words.named(name.removesuffix("_at")), at) for name, at in row.timings.items()]
     attempts = [("Submissions", words.count(row.attempts))] if row.attempts else []
     # The manifest was written last.
-    made = replace(made, checks=row.checks or made.checks)
+    made = replace(made, checks=row.checks or made.checks, request=made.request or asked)
     view = _view(str(line.place), row.images, inputs, made, number)
     return replace(
         view,
         facts=[*facts, *attempts, *_moments(times)],
         outcome=row.outcome,
         reasons=[row.reason] if row.reason else view.reasons,
-        reason_code=row.reason_code,
+        reason_code="" if row.reason_code.lower() == row.outcome.value else row.reason_code,
     )
 
 
@@ -148,12 +157,19 @@ def _view(
         selected=selected,
         prompts=[(words.named(name), words.said(request[name])) for name in _PROMPTS if request.get(name)],
         parameters=_said_of({name: value for name, value in request.items() if name not in _ELSEWHERE}),
-        checks=_said_of({name: value for name, value in checks.items() if name != "reasons"}),
+        checks=_said_of(_measured(checks)),
         reasons=[
             *([str(reason) for reason in reasons] if isinstance(reasons, list) else []),
             *(blank if image and image.blank else []),
         ],
     )
+
+
+def _measured(checks: Mapping[str, Any]) -> dict[str, Any]:
+    # What the result is in size and format stands among the facts of its job.
+    shown = {name: value for name, value in checks.items() if name not in _FACTS_OF_FILE}
+    sides = shown.pop("input_width", None), shown.pop("input_height", None)
+    return {**shown, "input_size": f"{sides[0]} \u00d7 {sides[1]} pixels"} if all(sides) else shown
 
 
 def _said_of(values: Mapping[str, Any]) -> Facts:

@@ -28,8 +28,18 @@ OUTCOME_WORDS: Final[Mapping[RowOutcome, tuple[str, str]]] = {
     RowOutcome.OVER_BUDGET: ("Over budget", "The budget was used up before its turn."),
     RowOutcome.NOT_SUBMITTED: ("Not submitted", "The run ended before its turn."),
 }
+TREATMENT_WORDS: Final[Mapping[str, str]] = {
+    "new": "New jobs, to be paid for",
+    "reused": "Landed before, and taken as they are",
+    "taken_up": "Under way since an earlier try",
+    "same": "The same as another row",
+    "kept": "Failed before, and not tried again",
+    "uncertain": "May have been taken, and not sent again",
+    "invalid": "Invalid, and left out",
+}
+COST: Final = "Cost"
 _COST_WORDS: Final = {
-    "cost_usd": "Cost",
+    "cost_usd": COST,
     "credits_charged": "Credits charged",
     "credits_amount": "Credits",
     "balance_remaining_usd": "Balance left",

@@ -50,25 +50,27 @@ def treatment_of(earlier: LedgerEntry | None, *, plan: str, run: str, is_cleared
     """
     if earlier is None or earlier.phase is RowPhase.WITHDRAWN:
         return Treatment.SUBMIT
-    if earlier.phase in _CERTAIN:
-        return _CERTAIN[earlier.phase]
+    if earlier.phase is RowPhase.LANDED:
+        return Treatment.REUSE
+    if earlier.phase is RowPhase.SUBMITTED and earlier.job_id is not None:
+        return Treatment.TAKE_UP
     # An earlier try of the same decision has written this, before another task had the ledger.
     is_decided_anew = earlier.plan != plan
     is_redone = is_cleared and is_decided_anew
-    if earlier.phase in {RowPhase.SUBMITTING, RowPhase.LOST}:
+    if earlier.phase in _UNKNOWN:
         return Treatment.SUBMIT if is_redone else Treatment.UNCERTAIN
     if earlier.phase in {RowPhase.REFUSED, RowPhase.FAILED}:
         is_useless = earlier.retryable is False and earlier.reason_code not in OUT_OF_CREDITS
-        may_change = is_decided_anew and not (is_useless and earlier.run == run)
+        # Another run may have tried since; what this one has paid for is not paid again without a human.
+        is_tried = not is_cleared and spent_by(run, earlier, 0.0)[0] > 0
+        may_change = is_decided_anew and not is_tried and not (is_useless and earlier.run == run)
     else:
         may_change = is_redone and not has_seed
     return Treatment.SUBMIT if may_change else Treatment.KEEP
 
 
-_CERTAIN: Final[Mapping[RowPhase, Treatment]] = {
-    RowPhase.LANDED: Treatment.REUSE,
-    RowPhase.SUBMITTED: Treatment.TAKE_UP,
-}
+_UNKNOWN: Final = frozenset({RowPhase.SUBMITTING, RowPhase.SUBMITTED, RowPhase.LOST})
+"""Of a job without an id, or one that the API does not know, nobody can say what became of it."""
 _OUTCOMES: Final[Mapping[RowPhase, RowOutcome]] = {
     RowPhase.SUBMITTING: RowOutcome.UNCERTAIN,
     RowPhase.SUBMITTED: RowOutcome.FAILED,
@@ -92,12 +94,13 @@ def is_good_enough(counts: Mapping[RowOutcome, int], min_success_ratio: float) -
     """
     Tell whether a run succeeded: landed and reused rows over all that were not left out on purpose.
 
-    All failed is failed, whatever the ratio; nothing to do is a success.
+    All failed, or all invalid, is failed, whatever the ratio; nothing to do is a success.
     """
     good = sum(counts.get(outcome, 0) for outcome in GOOD)
     tried = sum(count for outcome, count in counts.items() if outcome not in LEFT_OUT)
     if tried == 0:
-        return True
+        invalid = counts.get(RowOutcome.INVALID, 0)
+        return not invalid or invalid < sum(counts.values())
     return good > 0 and good >= min_success_ratio * tried - _EPSILON
 
 

@@ -22,7 +22,7 @@ from airflow_imagepipeline.storage.folder import (
 )
 
 _LOCAL: Final = frozenset({"file", "local", ""})
-_CHUNK: Final = 1024 * 1024
+_CHUNK: Final = 64 * 1024
 
 
 class ObjectStorageFolder(Folder):

@@ -13,11 +13,12 @@ from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
 
-from airflow_imagepipeline.batch.engine import Batch
 from airflow_imagepipeline.batch.landing import Lander
 from airflow_imagepipeline.batch.manifest import ManifestFile
 from airflow_imagepipeline.batch.submitting import Sender
+from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
+from airflow_imagepipeline.policy.fleet import Fleet
 from airflow_imagepipeline.records.snapshots import Snapshots
 from tests.generations import BOTH, Spoken
 from tests.operators.nights import Nights
@@ -57,19 +58,38 @@ def _after(method: Callable[..., Any], countdown: _Countdown) -> Callable[..., A
     return patched
 
 
+def _before_submissions(countdown: _Countdown) -> Callable[..., Any]:
+    send = ImagePipelineHook.asend
+
+    async def patched(hook: ImagePipelineHook, call: Any, *rest: Any) -> Any:
+        if call.request.kind is RequestKind.SUBMIT:
+            countdown()
+        return await send(hook, call, *rest)
+
+    return patched
+
+
+def _after_submissions(countdown: _Countdown) -> Callable[..., Any]:
+    send = ImagePipelineHook.asend
+
+    async def patched(hook: ImagePipelineHook, call: Any, *rest: Any) -> Any:
+        answer = await send(hook, call, *rest)
+        if call.request.kind is RequestKind.SUBMIT:
+            countdown()
+        return answer
+
+    return patched
+
+
 def _soon() -> None:
     asyncio.get_running_loop().call_later(0.003, _die)
 
 
 POINTS: Final[dict[str, Callable[[int], tuple[type, str, Any]]]] = {
     "after the intent": lambda n: (Sender, "send", _before(Sender.send, _Countdown(n))),
-    "during the POSTs": lambda n: (
-        ImagePipelineHook,
-        "asend",
-        _before(ImagePipelineHook.asend, _Countdown(n, _soon)),
-    ),
-    "before the ids are stored": lambda n: (Batch, "_submitted", _before(Batch._submitted, _Countdown(n))),
-    "after the ids": lambda n: (Batch, "_wait_for", _before(Batch._wait_for, _Countdown(n))),
+    "during the POSTs": lambda n: (ImagePipelineHook, "asend", _before_submissions(_Countdown(n, _soon))),
+    "before the ids are stored": lambda n: (ImagePipelineHook, "asend", _after_submissions(_Countdown(n))),
+    "after the ids": lambda n: (Fleet, "add", _before(Fleet.add, _Countdown(n))),
     "during landing": lambda n: (Lander, "land", _after(Lander.land, _Countdown(n))),
     "during the manifest": lambda _: (ManifestFile, "write", _before(ManifestFile.write, _Countdown(1))),
     "during the compaction": lambda _: (Snapshots, "remove_before", _before(Snapshots.remove_before, _Countdown(1))),

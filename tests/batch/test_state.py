@@ -89,14 +89,21 @@ def lives(draw: st.DrawFn) -> Life:
     return life
 
 
-@settings(max_examples=150, deadline=None)
+MARK = "00000001-00000003"
+
+
+def marked(entries: list[dict[str, Any]], mark: str = MARK) -> list[tuple[str, dict[str, Any]]]:
+    return [(mark, entry) for entry in entries]
+
+
+@settings(max_examples=80, deadline=None)
 @given(life=lives(), data=st.data())
 def test_a_state_is_rebuilt_from_any_checkpoint_and_any_mark_before_it(life: Life, data: st.DataObject) -> None:
     checkpoint, written = data.draw(st.sampled_from(life.checkpoints))
     # The mark may be older than the checkpoint: entries that it has taken in already are skipped.
     mark = data.draw(st.integers(0, written))
 
-    rebuilt = BatchState.resumed(checkpoint, life.entries[mark:], budget())
+    rebuilt = BatchState.resumed(checkpoint and {**checkpoint, "mark": MARK}, marked(life.entries[mark:]), budget())
 
     expected, found = facts(life.state), facts(rebuilt)
     # Rows that ended without an entry are looked at once more, those behind the last entry are begun anew.
@@ -111,7 +118,7 @@ def test_no_row_is_forgotten_between_the_cursor_and_what_was_begun() -> None:
     for place in range(5):
         life.begin(place)
     life.go_on(3, RowPhase.SUBMITTING)
-    rebuilt = BatchState.resumed(None, life.entries, budget())
+    rebuilt = BatchState.resumed(None, marked(life.entries), budget())
     assert (rebuilt.begun, rebuilt.cursor) == ({0, 1, 2}, 4)
     assert rebuilt.open[3].reason.startswith("An earlier try ended before the answer")
 

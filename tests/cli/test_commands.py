@@ -95,6 +95,24 @@ def test_an_image_without_a_sidecar_is_a_problem_only_where_that_is_asked_for(la
     assert ", 1 unexplained." in lax[1]
 
 
+def test_images_that_are_no_results_need_no_sidecar(landed: Path, run: Run) -> None:
+    image = min(landed.glob("*.png")).read_bytes()
+    for name in ("_thumbnails/a.webp", "_manifests/night.jpg", "night/_imagepipeline/x/b.png"):
+        (landed / name).parent.mkdir(parents=True, exist_ok=True)
+        (landed / name).write_bytes(image)
+    assert run("verify", landed, "--strict")[0] == 0
+    (landed / "_begins_with_an_underscore.png").write_bytes(image)
+    assert run("verify", landed, "--strict")[0] == 1
+
+
+def test_a_result_is_judged_wherever_it_lies(landed: Path, run: Run) -> None:
+    sidecar = first_sidecar(landed)
+    own = landed / "_kept"
+    own.mkdir()
+    (own / sidecar.name).write_bytes(sidecar.read_bytes())
+    assert run("verify", landed)[0] == 1
+
+
 def test_a_folder_on_s3_is_verified(moto: Moto, bucket: str, landed: Path, run: Run, generation: Generation) -> None:
     for path in landed.iterdir():
         moto.s3.put_object(Bucket=bucket, Key=f"a/{path.name}", Body=path.read_bytes())

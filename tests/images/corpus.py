@@ -12,7 +12,7 @@ import importlib.util
 import io
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -76,9 +76,15 @@ class _Input:
     path: Path
 
 
-def cases(folder: Path) -> list[Case]:
-    """Write the corpus into a folder and return what it holds."""
-    return list(_Maker(folder).cases())
+def cases(folder: Path, halves: Sequence[int] = range(len(HALVES)), *, every_bad: bool = True) -> list[Case]:
+    """
+    Write the corpus into a folder and return what it holds.
+
+    :param halves: of :data:`HALVES`, by their numbers.
+    :param every_bad: False leaves the bad results of every second input out, the whole of one photo and a part of the
+        next, but for the blurred ones, which are the hardest to tell.
+    """
+    return [case for half in halves for case in _Maker(folder, half).cases(every_bad=every_bad)]
 
 
 def photo(name: str) -> Image.Image:
@@ -91,22 +97,24 @@ def photo(name: str) -> Image.Image:
 
 
 class _Maker:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, half: int) -> None:
         self._folder = folder
+        self._half = half
         self._count = itertools.count()
         self._chance = random.Random(20)
 
-    def cases(self) -> Iterator[Case]:
-        for half, names in enumerate(HALVES):
-            inputs = [found for name in names for found in self._inputs(name, half)]
-            edited = {found.name: self._edited(found.image) for found in inputs}
-            for number, found in enumerate(inputs):
-                # Two steps on is another photo, since each gives two inputs.
-                others = [edited[inputs[(number + step) % len(inputs)].name] for step in (2, 5)]
-                yield from self._good(found, edited[found.name])
-                yield from self._bad(found, edited[found.name], others)
+    def cases(self, *, every_bad: bool) -> Iterator[Case]:
+        inputs = [found for name in HALVES[self._half] for found in self._inputs(name)]
+        edited = {found.name: self._edited(found.image) for found in inputs}
+        for number, found in enumerate(inputs):
+            # Two steps on is another photo, since each gives two inputs.
+            others = [edited[inputs[(number + step) % len(inputs)].name] for step in (2, 5)]
+            yield from self._good(found, edited[found.name])
+            is_taken = every_bad or number % 4 in {0, 3}
+            bad = self._bad(found, edited[found.name], others)
+            yield from (case for case in bad if is_taken or case.kind == "blurred")
 
-    def _inputs(self, name: str, half: int) -> Iterator[_Input]:
+    def _inputs(self, name: str) -> Iterator[_Input]:
         whole = photo(name)
         width, height = whole.size
         corner = whole.crop((width // 8, height // 5, width // 8 + width * 3 // 5, height // 5 + height * 3 // 5))
@@ -114,7 +122,9 @@ class _Maker:
         for what, image in (("whole", whole), ("part", exposed)):
             scale = _SIDE / max(image.size)
             small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
-            yield _Input(f"{name} ({what})", half, small, self._written(small, "PNG" if what == "whole" else "JPEG"))
+            yield _Input(
+                f"{name} ({what})", self._half, small, self._written(small, "PNG" if what == "whole" else "JPEG")
+            )
 
     def _edited(self, image: Image.Image) -> list[Image.Image]:
         orders = [
@@ -204,7 +214,7 @@ class _Maker:
         return Case(kind, f"{found.name}: {what}", found.half, path, found.path, accept or {})
 
     def _written(self, image: Image.Image | bytes, form: str) -> Path:
-        path = self._folder / f"{next(self._count):05d}.{_SUFFIXES[form]}"
+        path = self._folder / f"{self._half}-{next(self._count):05d}.{_SUFFIXES[form]}"
         path.write_bytes(image if isinstance(image, bytes) else _encoded(image, form))
         return path
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.operators.nights import Nights
+from tests.operators.nights import Nights, Vendor
 from tests.running import KEY
 
 if TYPE_CHECKING:
@@ -18,12 +18,28 @@ def mode() -> str:
     return "worker"
 
 
-@pytest.fixture
-def nights(mode: str, tmp_path: Path, connection: Callable[..., None], logs: Callable[[], str]) -> Iterator[Nights]:
-    """Return a batch that runs every night, with a vendor of its own; what is logged is looked through."""
+@pytest.fixture(scope="module")
+def _vendor_of_nights() -> Iterator[Vendor]:
     from airflow_imagepipeline.emulator import Emulator
 
+    with Emulator(api_key=KEY, canned=True, job_seconds=0.05) as emulator:
+        yield Vendor(emulator)
+
+
+@pytest.fixture
+def nights(
+    _vendor_of_nights: Vendor,
+    mode: str,
+    tmp_path: Path,
+    connection: Callable[..., None],
+    logs: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Nights:
+    """Return a batch that runs every night, with a vendor that begins anew; what is logged is looked through."""
     assert logs() is not None
-    with Emulator(api_key=KEY, canned=True, job_seconds=0.1) as emulator:
-        connection(emulator.url)
-        yield Nights(emulator, tmp_path / "images", mode)
+    # Only a power failure would show that nobody has waited for the disk.
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    monkeypatch.setattr("airflow_imagepipeline.records.grouped_writer._GATHERING", 0.005)
+    _vendor_of_nights.begin_anew()
+    connection(_vendor_of_nights.url)
+    return Nights(_vendor_of_nights, tmp_path / "images", mode)

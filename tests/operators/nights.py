@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,41 @@ class TaskInstance:
         self.pushed[key] = json.loads(json.dumps(value))
 
 
+class Vendor:
+    """
+    A running emulator that many tests ask in turn: settings and counts of each are its own.
+
+    It may be stopped and started; it keeps its address.
+    """
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._usual = replace(emulator.settings, fail_next=[], refuse_next=[])
+        self._before: dict[str, Any] = {}
+        self.settings = emulator.settings
+        self.url = emulator.url
+        self.stop = emulator.stop
+        self.start = emulator.start
+
+    def begin_anew(self) -> None:
+        """Forget the counts and the changed settings of an earlier test."""
+        for field in fields(self._usual):
+            value = getattr(self._usual, field.name)
+            setattr(self.settings, field.name, value.copy() if isinstance(value, list) else value)
+        self._before = self._emulator.stats()
+
+    def stats(self) -> dict[str, Any]:
+        """Return the emulator's counts since the test began."""
+        return _since(self._emulator.stats(), self._before)
+
+
+def _since(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _since(value, before.get(name, {})) if isinstance(value, dict) else value - before.get(name, 0)
+        for name, value in now.items()
+    }
+
+
 class Nights:
     """
     A vendor, a destination, and the task that runs every night.
@@ -40,7 +76,7 @@ class Nights:
     :param mode: ``worker`` or ``triggerer``.
     """
 
-    def __init__(self, emulator: Emulator, folder: Path, mode: str, **usual: Any) -> None:
+    def __init__(self, emulator: Vendor, folder: Path, mode: str, **usual: Any) -> None:
         self.emulator = emulator
         self.settings = emulator.settings
         self.folder = folder

@@ -23,5 +23,5 @@ SURELY_UNCERTAIN = {"after the intent", "before the ids are stored"}
     ["after the intent", "during the POSTs", "after the ids", "during landing", "during the compaction"],
 )
 def test_a_killed_worker_is_followed_by_one_that_pays_for_nothing_twice(nights: Nights, moment: str) -> None:
-    outcomes = killed_and_retried(nights, moment, 150)
+    outcomes = killed_and_retried(nights, moment, 60)
     assert (outcomes.get("uncertain", 0) > 0) >= (moment in SURELY_UNCERTAIN)

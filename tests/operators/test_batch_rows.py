@@ -26,6 +26,7 @@ def given(**params: Any) -> dict[str, Any]:
     return {"ti": TaskInstance("n1"), "params": params, "run_id": "n1"}
 
 
+@only_current
 @in_task_modes
 def test_a_row_is_data_and_is_never_rendered(nights: Nights, tmp_path: Path) -> None:
     rows = [{**row, "word": BRACES} for row in nights.rows(2)]
@@ -54,11 +55,13 @@ def test_a_mapped_task_renders_no_row_and_each_shard_is_one_instance(nights: Nig
             return task.unmap({"shard": shard})
 
         totals.append(run_to_end(make, given_now, "plain")["total"])
-    assert totals == [3, 2]
+    # Which row is in which shard follows from its address, and so from the vendor's port.
+    assert sum(totals) == 5
     plans = nights.folder / "_imagepipeline"
     texts = [file.read_text() for file in plans.rglob("rows-*.jsonl")]
-    assert len(texts) == 2
-    assert all(BRACES in text and "49" not in json.loads(text.splitlines()[0])["arguments"]["prompt"] for text in texts)
+    lines = [line for text in texts for line in text.splitlines()]
+    assert len(lines) == 5
+    assert all(json.loads(line)["arguments"]["prompt"] == BRACES for line in lines)
 
 
 @only_old
@@ -162,9 +165,10 @@ def test_a_wrong_argument_is_refused_before_anything_is_submitted(
         nights.run("n1", **{"inputs": nights.rows(2), **arguments})
     assert nights.emulator.stats()["submits"] == 0
     # The ledger is free again: another run need not wait for the lease to end.
-    assert counts(nights.run("n2", nights.rows(2))) == {"landed": 2}
+    assert nights.run("n2", nights.rows(2), plan_only=True)["new"] == 2
 
 
+@only_current
 @in_task_modes
 def test_one_invalid_row_stops_the_batch_or_is_left_out(nights: Nights) -> None:
     rows = [*nights.rows(3), {"sku": "no image"}, {**nights.rows(1)[0], "sku": "../up"}]
@@ -201,6 +205,7 @@ def test_an_event_of_something_else_is_refused(nights: Nights, event: Any) -> No
     assert nights.emulator.stats()["submits"] == 0
 
 
+@only_current
 @pytest.mark.parametrize("mode", ["triggerer"])
 def test_a_triggerer_that_cannot_look_leaves_the_wait_to_the_worker(
     nights: Nights, mode: str, monkeypatch: pytest.MonkeyPatch, logs: Any
@@ -212,12 +217,13 @@ def test_a_triggerer_that_cannot_look_leaves_the_wait_to_the_worker(
 
     monkeypatch.setattr(ImagePipelineBatchTrigger, "_wait", broken)
     nights.settings.job_seconds = 0.4
-    assert counts(nights.run("n1", nights.rows(5))) == {"landed": 5}
-    assert nights.paid == 5
+    assert counts(nights.run("n1", nights.rows(3))) == {"landed": 3}
+    assert nights.paid == 3
     assert "(RuntimeError). The worker waits itself." in logs()
     assert nights.starts == 2
 
 
+@only_current
 @pytest.mark.parametrize("mode", ["triggerer"])
 def test_what_is_given_to_defer_may_be_dropped(nights: Nights, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     defer, seen = nights.operator(inputs=[]).__class__.defer, []
@@ -228,5 +234,5 @@ def test_what_is_given_to_defer_may_be_dropped(nights: Nights, mode: str, monkey
 
     monkeypatch.setattr(nights.operator(inputs=[]).__class__, "defer", dropping)
     nights.settings.job_seconds = 0.4
-    assert counts(nights.run("n1", nights.rows(12), max_in_flight=4)) == {"landed": 12}
-    assert (len(seen) >= 1, nights.paid, mode) == (True, 12, "triggerer")
+    assert counts(nights.run("n1", nights.rows(6), max_in_flight=3)) == {"landed": 6}
+    assert (len(seen) >= 1, nights.paid, mode) == (True, 6, "triggerer")

@@ -63,13 +63,13 @@ class Tab:
         Write a task instance into the database.
 
         :param result: its ``return_value``; None writes none.
-        :param more: ``state``, ``rendered``, ``map_index``, ``task_id``, ``dag_id``.
+        :param more: ``state``, ``rendered``, ``map_index``, ``task_id``, ``dag_id``, ``started_at``.
         :return: the end of its address.
         """
         dag_id = more.get("dag_id") or f"dag_{uuid.uuid4().hex[:8]}"
         task_id, map_index = more.get("task_id", "edit"), more.get("map_index", -1)
         at = {"dag_id": dag_id, "run_id": RUN, "task_id": task_id, "map_index": map_index}
-        _write(at, result, more.get("state", "success"), more.get("rendered"))
+        _write(at, result, more.get("state", "success"), more.get("rendered"), more.get("started_at"))
         return f"{dag_id}/{quote(RUN, safe='')}/{task_id}/{map_index}"
 
     def put(self, key: str, content: bytes) -> str:
@@ -132,7 +132,21 @@ def _token(role: str | None) -> str:
     return token
 
 
-def _write(at: dict[str, Any], result: Any, state: str | None, rendered: Any) -> None:
+def keep_progress(path: str, value: str, updated_at: datetime) -> None:
+    """Write what a batch tells of itself into Airflow's task state store."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.task_state_store import TaskStateStoreModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    dag_id, _, task_id, map_index = path.split("/")
+    with create_session() as session:
+        run = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id))
+        at = {"dag_run_id": run, "dag_id": dag_id, "run_id": RUN, "task_id": task_id, "map_index": int(map_index)}
+        session.add(TaskStateStoreModel(**at, key="imagepipeline:progress", value=value, updated_at=updated_at))
+
+
+def _write(at: dict[str, Any], result: Any, state: str | None, rendered: Any, started_at: datetime | None) -> None:
     from airflow.models.dagrun import DagRun
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.taskinstance import TaskInstance
@@ -151,7 +165,7 @@ def _write(at: dict[str, Any], result: Any, state: str | None, rendered: Any) ->
             session.add(run)
             session.flush()
             found = run.id
-        wanted = {"state": state, "pool": "default_pool", "pool_slots": 1, "try_number": 1}
+        wanted = {"state": state, "start_date": started_at, "pool": "default_pool", "pool_slots": 1, "try_number": 1}
         session.execute(insert(TaskInstance.__table__).values(**at, **wanted, max_tries=0, executor_config={}))
         if result is not None:
             session.execute(insert(XComModel).values(**at, dag_run_id=found, key="return_value", value=result))

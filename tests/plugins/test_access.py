@@ -96,6 +96,15 @@ def test_the_cookie_of_airflows_ui_is_enough(tab: Tab) -> None:
     assert tab.get(path, role="", Cookie="_token=nonsense").status_code in {401, 403}
 
 
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_the_tab_can_only_be_read(tab: Tab, method: str) -> None:
+    from tests.plugins.conftest import _token
+
+    login = {"Authorization": f"Bearer {_token('admin')}"}
+    for path in pages(tab).values():
+        assert getattr(tab.client, method)(f"/imagepipeline/{path}", headers=login).status_code == 405
+
+
 def test_every_answer_tells_the_browser_what_it_may_not_do(tab: Tab) -> None:
     single = pages(tab)
     answers = [tab.get(path) for path in single.values()]

@@ -31,7 +31,8 @@ def entry(phase: RowPhase, *, run: str = MINE, plan: str = "before", **more: Any
         # what an automatic retry that plans anew does, what another run does, what a clear does
         pytest.param("withdrawn", {}, "submit", "submit", "submit", id="never taken"),
         pytest.param("landed", {}, "reuse", "reuse", "reuse", id="landed"),
-        pytest.param("submitted", {}, "take up", "take up", "take up", id="has a job"),
+        pytest.param("submitted", {"job_id": "j"}, "take up", "take up", "take up", id="has a job"),
+        pytest.param("submitted", {}, "uncertain", "uncertain", "submit", id="had a job without an id"),
         pytest.param("submitting", {}, "uncertain", "uncertain", "submit", id="perhaps taken"),
         pytest.param("lost", {}, "uncertain", "uncertain", "submit", id="the job is lost"),
         pytest.param("refused", {}, "keep", "submit", "submit", id="refused"),

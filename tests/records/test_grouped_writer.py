@@ -24,16 +24,30 @@ pytestmark = pytest.mark.asyncio
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouped_writer, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(grouped_writer, "_GATHERING", 0.0)
+
+
+class Gate(threading.Event):
+    """Holds every creation of a segment until it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    async def is_reached(self) -> None:
+        """Wait until a segment is being created."""
+        assert await asyncio.to_thread(self.reached.wait, 60)
 
 
 @pytest.fixture
-def gate(world: World, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+def gate(world: World, monkeypatch: pytest.MonkeyPatch) -> Gate:
     """Hold every creation of a segment until this is set."""
-    gate, create = threading.Event(), type(world.folder).create
+    gate, create = Gate(), type(world.folder).create
 
     def wait(folder: Folder, name: str, content: bytes) -> bool:
         if name.startswith("segments/"):
-            gate.wait(20)
+            gate.reached.set()
+            gate.wait(60)
         return create(folder, name, content)
 
     monkeypatch.setattr(type(world.folder), "create", wait)
@@ -75,15 +89,13 @@ async def test_an_entry_is_durable_when_write_returns(world: World) -> None:
     assert writer.mark == "00000001-00000003"
 
 
-async def test_what_arrives_while_a_segment_is_written_goes_together_into_the_next(
-    world: World, gate: threading.Event
-) -> None:
+async def test_what_arrives_while_a_segment_is_written_goes_together_into_the_next(world: World, gate: Gate) -> None:
     ledger = world.take()
     writer = GroupedWriter(ledger)
     first = asyncio.create_task(writer.write({"n": 0}))
-    await asyncio.sleep(0.02)
+    await gate.is_reached()
     others = [asyncio.create_task(writer.write({"n": number})) for number in range(1, 200)]
-    await asyncio.sleep(0.02)
+    await gate.is_reached()
     assert not any(task.done() for task in (first, *others))
     gate.set()
     await asyncio.gather(first, *others)
@@ -91,10 +103,26 @@ async def test_what_arrives_while_a_segment_is_written_goes_together_into_the_ne
     assert found(ledger) == list(range(200))
 
 
-async def test_nobody_goes_on_before_his_own_group_is_durable(world: World, gate: threading.Event) -> None:
+async def test_what_arrives_within_a_moment_is_one_segment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouped_writer, "_GATHERING", 0.2)
+    ledger = world.take()
+    writer = GroupedWriter(ledger)
+
+    async def write(number: int) -> None:
+        # Some later than others, but by turns of the loop and not by the clock.
+        for _ in range(number):
+            await asyncio.sleep(0)
+        await writer.write({"n": number})
+
+    await asyncio.gather(*map(write, range(5)))
+    assert world.names("segments/") == ["segments/00000001-00000001.jsonl"]
+    assert found(ledger) == list(range(5))
+
+
+async def test_nobody_goes_on_before_his_own_group_is_durable(world: World, gate: Gate) -> None:
     writer = GroupedWriter(world.take())
     first = asyncio.create_task(writer.write({"n": 0}))
-    await asyncio.sleep(0.02)
+    await gate.is_reached()
     second = asyncio.create_task(writer.write({"n": 1}))
     done = []
     first.add_done_callback(lambda _: done.append(len(world.names("segments/"))))
@@ -118,14 +146,12 @@ async def test_flush_waits_for_what_was_given_for_later_in_its_order(world: Worl
     assert writer.mark == ledger.mark
 
 
-async def test_flush_waits_for_the_group_behind_the_one_that_is_being_written(
-    world: World, gate: threading.Event
-) -> None:
+async def test_flush_waits_for_the_group_behind_the_one_that_is_being_written(world: World, gate: Gate) -> None:
     writer = GroupedWriter(world.take())
     writer.later({"n": 0})
-    await asyncio.sleep(0.02)
+    await gate.is_reached()
     writer.later({"n": 1})
-    asyncio.get_running_loop().call_later(0.02, gate.set)
+    asyncio.get_running_loop().call_soon(gate.set)
     await writer.flush()
     assert writer.mark == "00000001-00000002"
 
@@ -169,14 +195,14 @@ async def test_a_storage_that_stays_away_reaches_everybody_and_every_later_call(
     assert world.names("segments/") == []
 
 
-async def test_those_who_came_during_the_failing_append_fail_too(world: World, gate: threading.Event) -> None:
+async def test_those_who_came_during_the_failing_append_fail_too(world: World, gate: Gate) -> None:
     ledger = world.take()
     writer = GroupedWriter(ledger)
     world.folder.write("segments/00000001-00000001.jsonl", b"of somebody else")
     first = asyncio.create_task(writer.write({"n": 0}))
-    await asyncio.sleep(0.02)
+    await gate.is_reached()
     second = asyncio.create_task(writer.write({"n": 1}))
-    await asyncio.sleep(0.02)
+    await gate.is_reached()
     gate.set()
     outcomes = await asyncio.gather(first, second, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [LeaseLost, LeaseLost]
@@ -204,11 +230,11 @@ async def test_an_entry_that_json_cannot_carry_harms_nobody_else(world: World) -
     assert found(ledger) == [1, 2]
 
 
-async def test_an_entry_whose_writer_was_cancelled_is_written_all_the_same(world: World, gate: threading.Event) -> None:
+async def test_an_entry_whose_writer_was_cancelled_is_written_all_the_same(world: World, gate: Gate) -> None:
     ledger = world.take()
     writer = GroupedWriter(ledger)
     tasks = [asyncio.create_task(writer.write({"n": number})) for number in range(2)]
-    await asyncio.sleep(0.02)
+    await gate.is_reached()
     tasks[0].cancel()
     gate.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -217,17 +243,17 @@ async def test_an_entry_whose_writer_was_cancelled_is_written_all_the_same(world
     assert found(ledger) == [0, 1]
 
 
-async def test_ten_thousand_entries_of_two_hundred_writers_are_all_there_in_few_segments(world: World) -> None:
+async def test_two_thousand_entries_of_a_hundred_writers_are_all_there_in_few_segments(world: World) -> None:
     ledger = world.take()
     writer = GroupedWriter(ledger)
 
     async def write(start: int) -> None:
-        for number in range(50):
+        for number in range(20):
             await writer.write({"n": start + number})
 
-    await asyncio.gather(*(write(50 * place) for place in range(200)))
+    await asyncio.gather(*(write(20 * place) for place in range(100)))
     numbers = found(ledger)
-    assert sorted(numbers) == list(range(10_000))
+    assert sorted(numbers) == list(range(2_000))
     # Each writer's own entries are in its order.
-    assert all(numbers.index(50 * place) < numbers.index(50 * place + 49) for place in range(0, 200, 40))
-    assert len(world.names("segments/")) <= 60
+    assert all(numbers.index(20 * place) < numbers.index(20 * place + 19) for place in range(0, 100, 20))
+    assert len(world.names("segments/")) <= 30

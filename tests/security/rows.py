@@ -47,6 +47,14 @@ _TEXT: Final = "security/test_remote_text"
 _TRACES: Final = "security/test_tracebacks"
 _TLS: Final = "security/test_tls_and_environment"
 _CODE: Final = "security/test_code"
+_ACCESS: Final = "plugins/test_access"
+_READING: Final = "plugins/test_reading"
+_PAGES: Final = "plugins/test_pages"
+_MANIFESTS: Final = "plugins/test_manifests"
+_TAB: Final = "ui/test_images_tab"
+_REAL_RUNS: Final = "ui/test_real_runs"
+_LEDGER: Final = "records/test_object_storage"
+_PLANS: Final = "records/test_plans"
 
 THREATS: Final[Mapping[str, Row]] = {
     "T1": Row(
@@ -283,12 +291,14 @@ THREATS: Final[Mapping[str, Row]] = {
         "One request for one human decision; want of credits fails for good, whatever else is set",
         _in(_TEXT, "no_credits_is_no_reason_to_ask_again")
         + _in("reliability/test_never_twice", "nothing_is_paid_for_twice_and_no_job_is_lost"),
-        "There is no bound on the jobs of a run: use a pool and `max_active_tis_per_dag`",
+        "Only a batch has a bound on the jobs of a run (`max_jobs`, `max_cost`): for other operators use a pool and "
+        "`max_active_tis_per_dag`",
     ),
     "T25": Row(
         "Somebody plays the vendor's webhook",
-        "Webhooks are not used, and nothing of this provider listens",
-        _in(_CODE, "nothing_listens"),
+        "Webhooks are not used; nothing of this provider listens but the Images tab in the API server, and that can "
+        "only be read",
+        _in(_CODE, "nothing_listens") + _in(_ACCESS, "the_tab_can_only_be_read"),
     ),
     "T26": Row(
         "A package that nobody chose comes in",
@@ -301,6 +311,117 @@ THREATS: Final[Mapping[str, Row]] = {
         "Data that is read executes",
         "JSON only, with a version; everything else is refused by value",
         _in(_CODE, "nothing_is_read_that_executes", "a_stranger_is_refused_by_value"),
+    ),
+    "T28": Row(
+        "Somebody without a login looks at the Images tab",
+        "Every page and every picture asks Airflow who is there before anything is looked up; else 401, and no more",
+        _in(_ACCESS, "who_is_not_logged_in_gets_401_everywhere", "not_logged_in_comes_before_not_there")
+        + _in(_TAB, "who_is_not_logged_in_sees_no_image"),
+        "Style sheets, scripts and icons of the tab are given to everybody",
+    ),
+    "T29": Row(
+        "A user looks at images of a DAG that they may not read",
+        "At every request Airflow's auth manager is asked for task instances and for XComs of that DAG; the answer is "
+        "that of a DAG which does not exist, to the byte",
+        _in(
+            _ACCESS,
+            "who_may_not_read_the_dag_gets_what_a_dag_gives_that_does_not_exist",
+            "each_dag_is_asked_for_by_its_own_name",
+            "a_user_without_one_of_the_rights_sees_nothing",
+        ),
+        "Who may write a task's XCom or a manifest can have the tab show any image that the task's connection can read",
+    ),
+    "T30": Row(
+        "A request to the tab makes up a path",
+        "Addresses hold DAG, run, task and numbers; what is read is what the result, its manifest or a sidecar names, "
+        "and a digest becomes a file name only if it is one",
+        _in(
+            _READING,
+            "no_part_of_an_address_is_a_path",
+            "a_number_that_the_result_does_not_have_is_nothing",
+            "a_row_that_the_manifest_does_not_have_is_nothing",
+            "a_digest_that_is_none_never_becomes_a_file_name",
+        ),
+    ),
+    "T31": Row(
+        "A result leads the API server to a foreign bucket, across its own disk, or into its network",
+        "S3 is read with the task's connection, and what comes must be a whole image; files only below the task's "
+        "destination or a configured folder, through no link; addresses of the web are never asked",
+        _in(
+            _READING,
+            "a_result_in_a_foreign_bucket_makes_the_server_read_only_what_is_named",
+            "neither_results_nor_inputs_nor_manifests_lead_the_server_elsewhere",
+            "files_are_read_below_the_destination_of_the_task_and_nowhere_else",
+            "the_whole_disk_is_no_destination",
+            "what_is_no_image_is_not_served",
+            "an_image_that_was_overwritten_since_is_not_shown_as_the_result",
+            "what_somebody_put_in_a_thumbnails_place_is_not_served",
+        )
+        + _in(_MANIFESTS, "a_copy_on_disk_serves_no_task_of_other_rights"),
+        "A bucket that the connection can read is no foreign one: give it the rights that the DAG needs",
+    ),
+    "T32": Row(
+        "A prompt, a name or an error holds markup",
+        "Everything that is put into a page is text; pages hold no script and no style of their own, and the policy "
+        "forbids them",
+        _in(_PAGES, "markup_is_text_wherever_it_stands")
+        + _in(
+            _ACCESS,
+            "pages_hold_no_script_and_no_style_of_their_own",
+            "every_answer_tells_the_browser_what_it_may_not_do",
+        )
+        + _in(_TAB, "a_picture_that_cannot_be_read_says_why_in_its_place"),
+    ),
+    "T33": Row(
+        "The tab has the reader's browser ask somebody else",
+        "Pages load from Airflow's own address only, which the policy enforces; an input of the web is shown as text",
+        _in(_TAB, "nothing_outside_of_airflow_is_asked_for", "an_input_of_the_web_is_an_address_and_not_a_picture")
+        + _in(_REAL_RUNS, "nothing_outside_of_airflow_is_asked_for")
+        + _in(_PAGES, "an_input_of_the_web_is_shown_as_text_and_never_fetched"),
+    ),
+    "T34": Row(
+        "What the tab reads fills the memory of the API server",
+        "Bounded threads of its own; one picture is decoded at a time, of a known size; manifests lie on disk, nine "
+        "bytes a row in memory; results, lines and files above their bounds are refused",
+        _in(
+            _MANIFESTS,
+            "paging_through_ten_thousand_rows_takes_little_memory",
+            "the_peak_of_the_server_stays_low_while_thumbnails_are_made",
+            "only_a_few_manifests_are_kept_and_their_files_are_closed",
+            "a_manifest_with_too_many_rows_is_refused",
+        )
+        + _in(_READING, "an_image_that_is_too_large_is_not_even_fetched")
+        + _in(_ACCESS, "too_many_at_once_are_refused_instead_of_piled_up")
+        + _in(_PAGES, "where_there_is_nothing_the_page_says_why"),
+    ),
+    "T35": Row(
+        "Two writers have one ledger, and both submit",
+        "A lease, taken by writing an object that nobody else can write too; who was superseded stops within five "
+        "seconds, and what it wrote until then is kept; no segment is overwritten",
+        _in(
+            _LEDGER,
+            "another_task_is_refused_while_the_lease_lives_and_told_by_whom",
+            "of_several_that_take_a_free_ledger_at_once_one_gets_it",
+            "of_two_processes_that_race_for_the_ledger_one_gets_it",
+            "a_process_that_was_superseded_is_stopped",
+            "within_five_seconds_a_superseded_process_still_writes_and_what_it_writes_is_kept",
+            "the_release_of_an_older_process_does_not_end_the_newer_lease",
+            "a_segment_that_somebody_else_wrote_is_never_overwritten",
+        ),
+    ),
+    "T36": Row(
+        "An object of the ledger or of a plan is damaged, or somebody else's",
+        "It is refused by its name, and nothing more is submitted, as it may be paid twice; an unreadable lease is "
+        "nobody's to take",
+        _in(
+            _LEDGER,
+            "what_is_damaged_or_foreign_is_refused_by_name",
+            "a_lease_that_cannot_be_read_is_nobody_s_to_take",
+            "a_crash_between_a_snapshot_and_the_removal_leaves_a_consistent_ledger",
+            "an_entry_that_json_cannot_carry_is_not_half_written",
+        )
+        + _in(_PLANS, "what_is_damaged_is_refused_by_name"),
+        "Who can write to the ledger's folder can write entries that are believed",
     ),
 }
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo.gallery import Gallery
+from tests.ui.real_runs import RealRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, Page
+
+    from demo.local_airflow import LocalAirflow
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
@@ -26,10 +29,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(600))
 
 
-@pytest.fixture(scope="session")
+# Of a module: two Airflows at once would be too many for a small machine.
+@pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
     """Run Airflow and its DAG once."""
     with Gallery(tmp_path_factory.mktemp("gallery")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def real_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRuns]:
+    """Run Airflow, and every operator in it once."""
+    with RealRuns(tmp_path_factory.mktemp("real_runs")) as running:
         yield running
 
 
@@ -54,17 +65,16 @@ class Visit:
     problems: list[str] = field(default_factory=list)
 
 
-@pytest.fixture
-def visit(browser: Browser, gallery: Gallery) -> Iterator[Callable[..., Visit]]:
-    """Return what opens an address as a logged-in viewer; ``viewer`` may read, and no more."""
+def visiting(browser: Browser, airflow: LocalAirflow) -> Iterator[Callable[..., Visit]]:
+    """Yield what opens an address as a logged-in viewer; ``viewer`` may read, and no more."""
     contexts = []
 
     def open_page(address: str, **options: Any) -> Visit:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
-        login = {"username": "viewer", "password": gallery.airflow.passwords["viewer"]}
-        token = context.request.post(f"{gallery.airflow.url}/auth/token", data=login).json()["access_token"]
-        context.add_cookies([{"name": "_token", "value": token, "url": gallery.airflow.url}])
+        login = {"username": "viewer", "password": airflow.passwords["viewer"]}
+        token = context.request.post(f"{airflow.url}/auth/token", data=login).json()["access_token"]
+        context.add_cookies([{"name": "_token", "value": token, "url": airflow.url}])
         visited = Visit(context.new_page())
         visited.page.on("request", lambda request: visited.requests.append(request.url))
         visited.page.on("pageerror", lambda error: visited.problems.append(str(error)))
@@ -75,3 +85,15 @@ def visit(browser: Browser, gallery: Gallery) -> Iterator[Callable[..., Visit]]:
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, gallery: Gallery) -> Iterator[Callable[..., Visit]]:
+    """Return what opens an address of the gallery."""
+    yield from visiting(browser, gallery.airflow)
+
+
+@pytest.fixture
+def look(browser: Browser, real_runs: RealRuns) -> Iterator[Callable[..., Visit]]:
+    """Return what opens an address of the Airflow in which the operators have run."""
+    yield from visiting(browser, real_runs.airflow)

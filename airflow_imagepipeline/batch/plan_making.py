@@ -1,0 +1,203 @@
+"""Take up the plan of a batch, or make it: the rows, decided by what the ledger knows, and frozen beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_imagepipeline.batch.plan import Decision, History, PlanReport, decided_rows, read_history
+from airflow_imagepipeline.batch.progress import Metrics
+from airflow_imagepipeline.batch.scratch import Scratch
+from airflow_imagepipeline.batch.state import BatchState
+from airflow_imagepipeline.contract.planned_row import PlannedRow
+from airflow_imagepipeline.policy.batch import Budget, Treatment
+from airflow_imagepipeline.records.object_storage import MarkForgotten
+from airflow_imagepipeline.records.plans import PlanStore
+from airflow_imagepipeline.storage.folder import Folder, StorageFailed
+
+if TYPE_CHECKING:
+    from airflow_imagepipeline.batch.lease_keeping import LeaseKeeper
+    from airflow_imagepipeline.batch.options import BatchOptions
+    from airflow_imagepipeline.contract.api import Api
+
+_log: Final = logging.getLogger(__name__)
+
+_CURRENT: Final = "current.json"
+"""Names the plan that had the ledger last: another one's checkpoint may know less than the ledger."""
+_REPORTED: Final = {
+    "reused": "reuse",
+    "taken_up": "take up",
+    "same": "same",
+    "kept": "keep",
+    "uncertain": "uncertain",
+    "invalid": "invalid",
+}
+PLANS: Final = "plans"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """
+    What the task asks for.
+
+    :param rows: yields the checked rows; called when a plan is made.
+    :param base: names the human decision: run, arguments, and how often the task was cleared.
+    :param run: names the DAG run's task.
+    :param is_cleared: whether a human cleared the task.
+    """
+
+    rows: Callable[[], Iterable[PlannedRow]]
+    base: str
+    run: str
+    is_cleared: bool
+    api: Api
+    options: BatchOptions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    A frozen plan.
+
+    :param about: what it is about.
+    :param state: where it stands.
+    """
+
+    name: str
+    store: PlanStore
+    about: dict[str, Any]
+    state: BatchState
+
+
+class PlanMaker:
+    """
+    Makes the plan of one human decision.
+
+    :param folder: for the images.
+    :param home: folder of the ledger.
+    """
+
+    def __init__(self, folder: Folder, home: Folder, lease: LeaseKeeper, asked: Asked) -> None:
+        self._folder = folder
+        self._home = home
+        self._ledger = lease.ledger
+        self._lease = lease
+        self._asked = asked
+
+    def prepare(self) -> Plan:
+        """Take up the plan of this decision, or make it."""
+        with self._released_on_failure(), Scratch() as scratch:
+            name = self._current()
+            if name.startswith(f"{self._asked.base}-") and (earlier := self._earlier(name)):
+                return earlier
+            name = f"{self._asked.base}-{self._ledger.mark.partition('-')[0]}"
+            store = PlanStore(self._home, name)
+            report = self._freeze(store, scratch)
+        about = store.about() or {}
+        state = BatchState(self._budget(about))
+        Metrics().count("reused", report.treatments[Treatment.REUSE])
+        self._write_current(name)
+        self._remove_other_plans(name)
+        return Plan(name, store, about, state)
+
+    def report(self) -> dict[str, Any]:
+        """
+        Return what a run would do, without doing it: JSON values.
+
+        ``new`` is the number of jobs that would be paid for, ``seconds`` and ``cost`` are guesses, or None.
+        """
+        report = PlanReport()
+        with self._released_on_failure(), Scratch() as scratch:
+            history = self._read_ledger(scratch)
+            for _ in self._decided(scratch, report):
+                pass
+        self._ledger.release()
+        options = self._asked.options
+        budget = self._budget({"jobs": history.jobs, "cost": history.cost})
+        new = budget.part_of(report.treatments[Treatment.SUBMIT])
+        seconds = None if history.job_seconds is None else history.job_seconds * new / options.max_in_flight
+        cost = None if options.price_per_job is None else round(new * options.price_per_job, 6)
+        counts = {name: report.treatments[Treatment(word)] for name, word in _REPORTED.items()}
+        told = {**counts, "new": new, "invalid_rows": report.invalid, "cost": cost, "seconds": seconds}
+        return {"v": 1, "plan_only": True, "total": report.total, **told}
+
+    @contextmanager
+    def _released_on_failure(self) -> Iterator[None]:
+        # Nothing is under way while a plan is made: whoever comes next need not wait for the lease to run out.
+        try:
+            yield
+        except Exception:
+            with suppress(Exception):
+                self._ledger.release()
+            raise
+
+    def _current(self) -> str:
+        content = self._home.content(_CURRENT)
+        return "" if content is None else str(json.loads(content).get("plan", ""))
+
+    def _write_current(self, name: str) -> None:
+        self._home.write(_CURRENT, json.dumps({"v": 1, "plan": name}).encode())
+
+    def _remove_other_plans(self, name: str) -> None:
+        # A run that comes back after this one makes its plan anew, so nobody reads them any more.
+        kept = f"{PLANS}/{name}/"
+        with suppress(StorageFailed):
+            listed = (found.name for found in self._home.listing(f"{PLANS}/"))
+            self._home.remove([name for name in listed if not name.startswith(kept)])
+
+    def _earlier(self, name: str) -> Plan | None:
+        store = PlanStore(self._home, name)
+        about = store.about()
+        if about is None:
+            return None
+        checkpoint = store.checkpoint()
+        mark = (checkpoint or about)["mark"]
+        try:
+            later = list(self._ledger.entries(after=mark))
+        except MarkForgotten:
+            return None
+        state = BatchState.resumed(checkpoint, later, self._budget(about))
+        _log.info("The plan of an earlier try is taken up at row %d of %d.", state.cursor, about["count"])
+        return Plan(name, store, about, state)
+
+    def _freeze(self, store: PlanStore, scratch: Scratch) -> PlanReport:
+        report = PlanReport()
+        history = self._read_ledger(scratch)
+        about: dict[str, Any] = {
+            "mark": self._ledger.mark,
+            "jobs": history.jobs,
+            "cost": history.cost,
+            "started_at": time.time(),
+        }
+
+        def lines() -> Iterator[str]:
+            for row in self._decided(scratch, report):
+                yield row.to_line()
+            # What the rows are about is written last, and only now known whole.
+            about.update(report.to_payload())
+
+        store.freeze(lines(), about)
+        return report
+
+    def _read_ledger(self, scratch: Scratch) -> History:
+        scratch.keep_newest(entry for _, entry in self._lease.while_held(self._ledger.entries()))
+        scratch.keep_files(found.name for found in self._lease.while_held(self._folder.listing()))
+        return read_history(scratch.all_newest(), self._asked.run, self._asked.options.price_per_job)
+
+    def _decided(self, scratch: Scratch, report: PlanReport) -> Iterator[PlannedRow]:
+        asked = self._asked
+        price = asked.options.price_per_job or 0.0
+        overwrite = asked.options.overwrite
+        decision = Decision(asked.base, asked.run, asked.is_cleared, self._folder.uri, overwrite, price)
+        return self._lease.while_held(decided_rows(asked.rows(), scratch, decision, report))
+
+    def _budget(self, about: Mapping[str, Any]) -> Budget:
+        options = self._asked.options
+        budget = Budget(max_jobs=options.max_jobs, max_cost=options.max_cost, price=options.price_per_job)
+        budget.jobs, budget.cost = int(about.get("jobs", 0)), float(about.get("cost", 0.0))
+        return budget
