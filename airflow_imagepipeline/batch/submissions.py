@@ -144,11 +144,19 @@ class Submissions:
             return found
 
     async def _new_row(self) -> tuple[int, PlannedRow] | None:
-        found = await anext(self._rows, None) if self._rows_left and not self._state.stopped else None
-        if found is None and self._rows_left:
+        while self._rows_left and self._steps.clock() < self._deadline:
+            found = await anext(self._rows, None)
+            if found is None:
+                break
+            if not self._state.stopped or found[1].treatment == Treatment.TAKE_UP.value:
+                return found
+            # A job that is there is brought home all the same; the others stay for the next try.
+            self._state.begun.add(found[0])
+            self._state.cursor = max(self._state.cursor, found[0] + 1)
+        if self._rows_left:
             self._rows_left = False
             self._steps.tell()
-        return found
+        return None
 
     def _has_room(self) -> bool:
         if self._steps.clock() >= self._deadline:

