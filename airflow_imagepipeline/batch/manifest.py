@@ -70,7 +70,7 @@ def _is_told(row: PlannedRow, scratch: Scratch) -> bool:
 def _told_by_another(row: PlannedRow, entry: LedgerEntry, ending: Ending) -> ManifestRow:
     # By a row before this one, or by an earlier run.
     treatment = Treatment(row.treatment)
-    if treatment is Treatment.TAKE_UP:
+    if treatment is Treatment.TAKE_UP or (entry.phase is RowPhase.SUBMITTED and entry.plan != ending.plan):
         return _told(row, entry, RowOutcome.NOT_SUBMITTED, reason=ending.stopped)
     if entry.phase is RowPhase.LANDED:
         return _told(row, entry, RowOutcome.REUSED)

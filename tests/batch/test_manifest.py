@@ -66,6 +66,30 @@ def test_an_invalid_row_says_why() -> None:
     assert (row.outcome, row.reason, row.reason_code) == (RowOutcome.INVALID, "no link", "INVALID")
 
 
+@pytest.mark.parametrize(
+    ("treatment", "found", "outcome", "same"),
+    [
+        ("submit", entry("landed", plan=BEFORE), "over_budget", "over_budget"),
+        ("submit", entry("failed", plan=BEFORE), "over_budget", "over_budget"),
+        ("submit", entry("landed"), "landed", "reused"),
+        ("submit", entry("failed"), "failed", "failed"),
+        ("reuse", entry("landed", plan=BEFORE), "reused", "reused"),
+        ("keep", entry("failed", plan=BEFORE), "failed", "failed"),
+        ("uncertain", entry("submitting", plan=BEFORE), "uncertain", "uncertain"),
+        ("take up", entry("submitted", plan=BEFORE, job_id="j"), "not_submitted", "not_submitted"),
+    ],
+    ids=lambda value: value.phase.value if isinstance(value, LedgerEntry) else str(value),
+)
+def test_a_row_that_asks_for_the_same_as_another_one_shares_its_fate(
+    treatment: str, found: LedgerEntry, outcome: str, same: str
+) -> None:
+    rows = [PlannedRow(i, "s3://b/a.png", "k", treatment=word) for i, word in enumerate((treatment, "same", "same"))]
+    with Scratch() as scratch:
+        scratch.keep_newest([found.to_payload()])
+        told_rows = list(manifest_rows(rows, scratch, Ending(NOW, "", lambda _: True)))
+    assert [row.outcome for row in told_rows] == [outcome, same, same]
+
+
 def test_a_row_that_had_its_turn_and_no_entry_was_left_out_for_the_budget() -> None:
     assert told("submit", None, passed=True, stopped="No credits.").outcome is RowOutcome.OVER_BUDGET
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_imagepipeline.batch.state import BatchState
 from airflow_imagepipeline.policy.batch import Budget
-from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase
+from airflow_imagepipeline.policy.ledger_entry import NOT_CHARGED, LedgerEntry, RowPhase
 
 PRICE = 0.25
 LEGS = {
@@ -22,6 +22,13 @@ LEGS = {
     "is refused": [RowPhase.SUBMITTING, RowPhase.REFUSED],
     "is withdrawn": [RowPhase.SUBMITTING, RowPhase.WITHDRAWN],
     "is withdrawn and lands": [RowPhase.SUBMITTING, RowPhase.WITHDRAWN, RowPhase.SUBMITTING, RowPhase.SUBMITTED],
+    "is made again in vain": [
+        RowPhase.SUBMITTING,
+        RowPhase.SUBMITTED,
+        RowPhase.AGAIN,
+        RowPhase.SUBMITTING,
+        RowPhase.WITHDRAWN,
+    ],
     "is made again": [RowPhase.SUBMITTING, RowPhase.SUBMITTED, RowPhase.AGAIN, RowPhase.SUBMITTING],
     "stays uncertain": [RowPhase.SUBMITTING, RowPhase.SUBMITTING],
     "is taken up": [RowPhase.SUBMITTED, RowPhase.FILTERED],
@@ -57,7 +64,7 @@ class Life:
         before = self._newest.get(place) or LedgerEntry(f"k{place}", 0, place, "p", "r", phase)
         is_new_try = phase is RowPhase.SUBMITTING and before.phase is not phase
         reason = "no answer" if phase is RowPhase.SUBMITTING and before.phase is phase and place in self._newest else ""
-        attempts = before.attempts + (is_new_try or place not in self._newest)
+        attempts = before.attempts + (is_new_try or place not in self._newest) - (phase in NOT_CHARGED)
         job = {"job_id": f"j{place}"} if phase is RowPhase.SUBMITTED else {}
         changes: dict[str, Any] = {"attempts": attempts, "cost": COST.get(phase, {}), "reason": reason, **job}
         self._newest[place] = self.state.next_entry(before, phase, **changes)
@@ -121,6 +128,41 @@ def test_no_row_is_forgotten_between_the_cursor_and_what_was_begun() -> None:
     rebuilt = BatchState.resumed(None, marked(life.entries), budget())
     assert (rebuilt.begun, rebuilt.cursor) == ({0, 1, 2}, 4)
     assert rebuilt.open[3].reason.startswith("An earlier try ended before the answer")
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["no checkpoint", "a checkpoint"])
+@pytest.mark.parametrize("place", [1, 2], ids=["the same row", "another row"])
+def test_what_a_superseded_process_still_wrote_hides_nothing_of_its_successor(place: int, *, is_kept: bool) -> None:
+    before = Life()
+    before.begin(0)
+    before.go_on(0, RowPhase.SUBMITTING)
+    before.go_on(0, RowPhase.SUBMITTED)
+    checkpoint = {**before.state.to_checkpoint(), "mark": "00000001-00000002"} if is_kept else None
+    later = [] if is_kept else marked(before.entries, "00000001-00000001")
+    superseded, successor = Life(), Life()
+    for life, sent in ((superseded, 1), (successor, place)):
+        life.state = BatchState.resumed(checkpoint, later, budget())
+        life.begin(sent)
+        life.go_on(sent, RowPhase.SUBMITTING)
+        life.go_on(sent, RowPhase.SUBMITTED)
+    assert [one["number"] for one in superseded.entries] == [one["number"] for one in successor.entries]
+
+    later += marked(superseded.entries, "00000001-00000003") + marked(successor.entries, "00000002-00000001")
+    rebuilt = BatchState.resumed(checkpoint, later, budget())
+
+    assert (rebuilt.budget.jobs, set(rebuilt.open)) == (3, {0, 1, place})
+    assert all(entry.phase is RowPhase.SUBMITTED for entry in rebuilt.open.values())
+    assert (rebuilt.cursor, rebuilt.begun) == (place + 1, set(range(1, place)) - {1})
+
+
+@pytest.mark.parametrize("is_read_back", [False, True], ids=["at once", "read back"])
+def test_a_redo_that_was_not_taken_leaves_the_first_attempt_known(*, is_read_back: bool) -> None:
+    life = Life()
+    life.begin(0)
+    for phase in LEGS["is made again in vain"]:
+        life.go_on(0, phase)
+    state = BatchState.resumed(None, marked(life.entries), budget()) if is_read_back else life.state
+    assert (state.open[0].attempts, state.budget.jobs, state.begun) == (1, 1, {0})
 
 
 def test_a_row_that_had_its_turn_and_left_no_entry_was_passed() -> None:

@@ -9,7 +9,7 @@ import pytest
 from airflow_imagepipeline.emulator import Emulator
 from tests.batch.killed import killed_and_retried
 from tests.batch.process import POINTS
-from tests.operators.nights import Nights
+from tests.operators.nights import Nights, Vendor
 from tests.running import KEY, TASK_MODES
 
 if TYPE_CHECKING:
@@ -26,4 +26,4 @@ def test_a_batch_of_five_hundred_survives_the_death_of_its_worker(
 ) -> None:
     with Emulator(api_key=KEY, canned=True, job_seconds=0.3, spread=0.5) as emulator:
         connection(emulator.url)
-        killed_and_retried(Nights(emulator, tmp_path / "images", mode), moment, 500)
+        killed_and_retried(Nights(Vendor(emulator), tmp_path / "images", mode), moment, 500)

@@ -62,6 +62,22 @@ def test_what_is_done_with_earlier_work(
     assert treatment_of(ours, plan="now", is_cleared=True, **usual) == cleared
 
 
+@pytest.mark.parametrize("phase", [RowPhase.FAILED, RowPhase.REFUSED])
+@pytest.mark.parametrize(
+    ("payer", "is_cleared", "treatment"),
+    [
+        pytest.param(MINE, False, Treatment.KEEP, id="a retry of who paid"),
+        pytest.param(MINE, True, Treatment.SUBMIT, id="a clear of who paid"),
+        pytest.param("a third run", False, Treatment.SUBMIT, id="who has not paid"),
+    ],
+)
+def test_what_failed_again_for_another_run_is_not_paid_again_by_a_retry_of_this_one(
+    phase: RowPhase, payer: str, treatment: Treatment, *, is_cleared: bool
+) -> None:
+    theirs = entry(phase, run=OTHER, attempts=1, spent={payer: [1, 0.1]})
+    assert treatment_of(theirs, plan="now", run=MINE, is_cleared=is_cleared, has_seed=False) is treatment
+
+
 def test_new_work_is_submitted() -> None:
     assert treatment_of(None, plan="p", run=MINE, is_cleared=False, has_seed=False) is Treatment.SUBMIT
 
