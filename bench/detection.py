@@ -70,7 +70,9 @@ class Kind:
 KINDS: Final = (
     Kind("constant", (), 0.8, 0.5),
     Kind("spread 0.3", ("--spread", "0.3"), 0.97, 0.5),
-    Kind("heavy tail", ("--spread", "0.3", "--heavy-tail"), 1.0, 1.05),
+    # It is the beat itself there: the medians of two samples of 180 jobs differ by a tenth, their mean over four beats
+    # by a twentieth, so that two such deviations are allowed.
+    Kind("heavy tail", ("--spread", "0.3", "--heavy-tail"), 1.0, 1.10),
 )
 
 
