@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_imagepipeline.contract.manifest import BatchSummary, ManifestRow, RowOutcome
 from airflow_imagepipeline.operators.merge_manifests import MergeManifestsOperator
 from airflow_imagepipeline.storage.folder import StorageFailed
+from tests.memory import peak_of
 from tests.operators.nights import TaskInstance, assert_complete, counts
 from tests.running import context, fails_with, run_to_end
 
@@ -260,11 +260,7 @@ def test_a_manifest_that_cannot_be_read_for_now_may_be_retried(shards: Shards, t
 def test_its_memory_does_not_grow_with_the_rows(shards: Shards, tmp_path: Path) -> None:
     def peak(total: int) -> int:
         given = shards.cut(total, 4)
-        tracemalloc.start()
-        merged(given, tmp_path)
-        found = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return found
+        return peak_of(lambda: merged(given, tmp_path))
 
     # Buffers of a megabyte are full from some thousand rows on.
     assert peak(24_000) < peak(8_000) + 400_000
