@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
-    from airflow.cli.cli_config import CLICommand
+    from airflow.cli.cli_config import Arg, CLICommand
 
     from airflow_imagepipeline.contract.replay import Replay
     from airflow_imagepipeline.contract.sidecar import Sidecar
@@ -29,14 +29,50 @@ _VERIFY: Final = (
     "Compare every image in a folder, and below it, with what its sidecar says of size and SHA-256. One line for each "
     "problem, then a summary; the exit code is 1 when there was a problem."
 )
+_LONGEST_WAIT: Final = 86_400.0
 _NOT_PAID: Final = " Nothing was submitted."
 
 
 def get_cli_commands() -> list[CLICommand]:
     """Return the commands, as Airflow's provider metadata promises them."""
-    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+    from airflow.cli.cli_config import ActionCommand, GroupCommand
 
-    aws = Arg(("--aws-conn-id",), help="Connection for s3:// (default: aws_default)", default="aws_default")
+    commands = (
+        ActionCommand(
+            name="replay",
+            help="Rebuild the request that made an image",
+            description=_REPLAY,
+            func=replay,
+            args=_replay_arguments(),
+        ),
+        ActionCommand(
+            name="verify",
+            help="Compare landed images with their sidecars",
+            description=_VERIFY,
+            func=verify,
+            args=_verify_arguments(),
+        ),
+    )
+    return [GroupCommand("imagepipeline", "Explain, check and repeat what ImagePipeline.io made", commands)]
+
+
+def _aws() -> Arg:
+    from airflow.cli.cli_config import Arg
+
+    return Arg(("--aws-conn-id",), help="Connection for s3:// (default: aws_default)", default="aws_default")
+
+
+def _verify_arguments() -> tuple[Arg, ...]:
+    from airflow.cli.cli_config import Arg
+
+    folder = Arg(("folder",), help="Path or address (s3://, file://, ...) of a folder")
+    strict = Arg(("--strict",), help="An image without a sidecar is a problem, too", action="store_true")
+    return folder, strict, _aws()
+
+
+def _replay_arguments() -> tuple[Arg, ...]:
+    from airflow.cli.cli_config import Arg
+
     conn = Arg(
         ("--imagepipeline-conn-id",),
         help="Connection of type imagepipeline (default: imagepipeline_default)",
@@ -44,34 +80,20 @@ def get_cli_commands() -> list[CLICommand]:
     )
     where = Arg(("--destination",), help="With --submit: folder to land the images in (a path, s3://, file://, ...)")
     timeout = Arg(
-        ("--timeout",), help="With --submit: seconds in which the job must be done", type=float, default=3600.0
+        ("--timeout",), help="With --submit: seconds in which the job must be done", type=_seconds, default=3600.0
     )
     submit = Arg(("--submit",), help="Submit the request. THIS IS PAID FOR, each time it is run", action="store_true")
-    strict = Arg(("--strict",), help="An image without a sidecar is a problem, too", action="store_true")
     sidecar = Arg(("sidecar",), help="Path or address (s3://, file://, ...) of <image>.json")
-    folder = Arg(("folder",), help="Path or address (s3://, file://, ...) of a folder")
-    return [
-        GroupCommand(
-            name="imagepipeline",
-            help="Explain, check and repeat what ImagePipeline.io made",
-            subcommands=(
-                ActionCommand(
-                    name="replay",
-                    help="Rebuild the request that made an image",
-                    description=_REPLAY,
-                    func=replay,
-                    args=(sidecar, submit, where, conn, aws, timeout),
-                ),
-                ActionCommand(
-                    name="verify",
-                    help="Compare landed images with their sidecars",
-                    description=_VERIFY,
-                    func=verify,
-                    args=(folder, strict, aws),
-                ),
-            ),
-        )
-    ]
+    return sidecar, submit, where, conn, _aws(), timeout
+
+
+def _seconds(text: str) -> float:
+    # Found before anything is paid for: a job that nobody waits for would not be landed.
+    seconds = float(text)
+    if not 1 <= seconds <= _LONGEST_WAIT:
+        msg = f"{text} is not a number of seconds from 1 to {_LONGEST_WAIT:.0f}"
+        raise argparse.ArgumentTypeError(msg)
+    return seconds
 
 
 def main(argv: Sequence[str] | None = None) -> None:

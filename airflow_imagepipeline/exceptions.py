@@ -13,8 +13,9 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, Refused
+from airflow_imagepipeline.contract.job import Job
+from airflow_imagepipeline.policy.job_event import JobEvent, Outcome
 from airflow_imagepipeline.policy.resending import Verdict, verdict
-from airflow_imagepipeline.policy.waiting import JobEvent, Outcome
 
 _NO_CREDITS: Final = 402
 _NO_CREDITS_CODES: Final = frozenset({"INSUFFICIENT_CREDITS", "INSUFFICIENT_BALANCE"})
@@ -91,6 +92,10 @@ class ResultRejected(AirflowFailException):
     """The job is done and paid for, and none of its images passed the checks; they were put aside."""
 
 
+class TooFewImages(AirflowException):
+    """The job is done and paid for with fewer images than asked for; a retry looks at it again, and pays nothing."""
+
+
 class BatchFailed(AirflowFailException):
     """A batch ended with fewer good rows than were asked for, and a retry would change nothing without paying again."""
 
@@ -139,6 +144,21 @@ def wait_failure(event: JobEvent, *, retryable: bool = False) -> AirflowExceptio
     failure = (OutOfCredits if is_broke else JobFailedForNow if may_retry else JobFailed)(wait_sentence(event))
     failure.reason_code, failure.retryable = event.reason_code, event.retryable
     return failure
+
+
+def too_few_images(job: Job, asked_for: int | None) -> TooFewImages | None:
+    """
+    Return what a task fails with that insists on as many images as it asked for; None when they came.
+
+    :param asked_for: None when that is not known.
+    """
+    came = len(job.download_urls)
+    if asked_for is None or came >= asked_for:
+        return None
+    return TooFewImages(
+        f"Job {job.handle.job_id} ({job.handle.api.name}) is done and paid for, but gave {came} of the {asked_for} "
+        "images that were asked for. A retry finds the same job; clear the task to submit another."
+    )
 
 
 def wait_sentence(event: JobEvent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# [START example_canary_then_ramp]
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -10,7 +11,6 @@ from airflow.sdk import DAG, Param, task
 from airflow_imagepipeline.operators.batch import EditImageBatchOperator
 from airflow_imagepipeline.operators.contact_sheet import ContactSheetOperator
 
-# [START example_canary_then_ramp]
 CANARY = 10
 BATCH: dict[str, Any] = {
     # One destination, so one ledger: the ramp finds what the canary has landed there.
@@ -50,7 +50,7 @@ with DAG(
         task_id="sheet",
         manifest=canary.output,
         destination="{{ params.destination }}/_sheets",
-        file_stem="canary-{{ run_id | replace(':', '') | replace('+', 'Z') }}",
+        file_stem="canary-{{ dag_run.run_after | ts_nodash }}",
     )
     approve = ApprovalOperator(
         task_id="approve",
@@ -62,6 +62,7 @@ with DAG(
             "The others would cost about ${{ '%.2f' | format(canary.counts.over_budget * 0.04) }}."
         ),
     )
+    # $200 at the most.
     ramp = EditImageBatchOperator(task_id="ramp", max_jobs=5_000, min_success_ratio=0.98, **BATCH)
 
     new_ones_are_good(canary.output) >> sheet >> approve >> ramp

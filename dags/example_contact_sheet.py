@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# [START example_contact_sheet]
 from airflow.providers.amazon.aws.operators.ses import SesEmailOperator
 from airflow.providers.amazon.aws.operators.sns import SnsPublishOperator
 from airflow.sdk import DAG, Param, TriggerRule, task
@@ -9,7 +10,6 @@ from airflow.sdk import DAG, Param, TriggerRule, task
 from airflow_imagepipeline.operators.contact_sheet import ContactSheetOperator
 from airflow_imagepipeline.operators.imagepipeline import ImageToImageOperator
 
-# [START example_contact_sheet]
 with DAG(
     dag_id="example_contact_sheet",
     schedule=None,
@@ -42,7 +42,7 @@ with DAG(
         task_id="sheet",
         manifest=restyle.output,
         destination="{{ params.destination }}/sheets",
-        file_stem="{{ run_id | replace(':', '') | replace('+', 'Z') }}",
+        file_stem="{{ dag_run.run_after | ts_nodash }}",
         title="Photos edited by {{ dag.dag_id }}",
         trigger_rule=TriggerRule.ALL_DONE,
         retries=3,

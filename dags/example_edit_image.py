@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+# [START example_edit_image]
 from airflow.sdk import DAG, Param
 
 from airflow_imagepipeline.operators.imagepipeline import EditImageOperator
 
-# [START example_edit_image]
 with DAG(
     dag_id="example_edit_image",
     schedule=None,

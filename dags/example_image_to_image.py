@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+# [START example_image_to_image]
 from airflow.sdk import DAG, Param
 
 from airflow_imagepipeline.operators.imagepipeline import ImageToImageOperator
 
-# [START example_image_to_image]
 with DAG(
     dag_id="example_image_to_image",
     schedule=None,

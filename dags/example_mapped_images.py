@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+# [START example_mapped_images]
 from airflow.sdk import DAG, Param, task
 
 from airflow_imagepipeline.operators.imagepipeline import ImageToImageOperator
 
-# [START example_mapped_images]
 with DAG(
     dag_id="example_mapped_images",
     schedule=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# [START example_nightly_catalogue]
 from datetime import UTC, datetime
 
 from airflow.providers.amazon.aws.operators.sns import SnsPublishOperator
@@ -11,14 +12,13 @@ from airflow_imagepipeline.operators.batch import EditImageBatchOperator
 from airflow_imagepipeline.operators.contact_sheet import ContactSheetOperator
 from airflow_imagepipeline.operators.merge_manifests import MergeManifestsOperator
 
-# [START example_nightly_catalogue]
 EDITED = Asset("edited_catalogue", uri="s3://my-bucket/edited")
-NIGHT = "{{ run_id | replace(':', '') | replace('+', 'Z') }}"
 
 with DAG(
     dag_id="example_nightly_catalogue",
     schedule="0 3 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
     # Two nights at once would want the same ledgers: the later one waits for the earlier.
     max_active_runs=1,
     params={
@@ -35,23 +35,25 @@ with DAG(
         inputs="{{ params.catalogue }}",
         request={"prompt": "{{ params.prompt }}"},
         destination="{{ params.destination }}",
+        # A photo that was replaced replaces its picture.
+        file_stem="{name}",
+        overwrite=True,
         accept={},
         min_success_ratio=0.98,
-        # Of each shard, in each run.
+        # Of each shard, in each run: a night costs $400 at the most.
         max_jobs=5_000,
         price_per_job=0.04,
         deferrable=True,
     ).expand(shard=[[0, 2], [1, 2]])
 
     merge = MergeManifestsOperator(
-        task_id="merge",
-        summaries=edit.output,
-        destination="{{ params.destination }}",
-        file_stem=NIGHT,
-        outlets=[EDITED],
+        task_id="merge", summaries=edit.output, destination="{{ params.destination }}", outlets=[EDITED]
     )
     sheet = ContactSheetOperator(
-        task_id="sheet", manifest=merge.output, destination="{{ params.destination }}/_sheets", file_stem=NIGHT
+        task_id="sheet",
+        manifest=merge.output,
+        destination="{{ params.destination }}/_sheets",
+        file_stem="{{ dag_run.run_after | ts_nodash }}",
     )
     tell = SnsPublishOperator(
         task_id="tell",

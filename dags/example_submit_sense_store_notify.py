@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# [START example_submit_sense_store_notify]
 from airflow.providers.amazon.aws.operators.sns import SnsPublishOperator
 from airflow.sdk import DAG, Param, TriggerRule
 
@@ -9,7 +10,6 @@ from airflow_imagepipeline.operators.imagepipeline import ImageToImageOperator
 from airflow_imagepipeline.sensors.imagepipeline import ImagePipelineJobSensor
 from airflow_imagepipeline.transfers.object_storage import ImagePipelineToObjectStorageOperator
 
-# [START example_submit_sense_store_notify]
 with DAG(
     dag_id="example_submit_sense_store_notify",
     schedule=None,

@@ -33,8 +33,8 @@ _PROMPTS: Final = (
 # Every so many rows, this is what becomes of one.
 _ENDS: Final = {
     7: ("failed", "The job failed: the input could not be read as an image.", "INPUT_UNREADABLE"),
-    11: ("rejected", "Sharpness 0.31 is below the least of 0.45.", "too_blurred"),
-    17: ("filtered", "The vendor's safety filter withheld the image.", ""),
+    11: ("rejected", "It is blurred: its sharpness is 0.31; 0.45 is the least.", "REJECTED"),
+    17: ("filtered", "The image is of one colour, as the vendor's safety filter paints what it withholds.", "FILTERED"),
     23: ("invalid", "strength: 1.4 is not between 0 and 1", ""),
     29: ("uncertain", "The connection broke after the request had left; it may have been taken.", ""),
     31: ("over_budget", "The budget of 3.00 was used up before its turn.", ""),
@@ -110,7 +110,7 @@ class Studio:
                 "output_format": "webp", "seed": 7,
             },
             "inputs": [{"address": address, "sha256": digest, "version": None}], "cost": {"cost_usd": 0.012},
-            "checks": {"sharpness": 0.82, "likeness": 0.914}, "dag_id": "summer_catalogue", "run_id": "manual",
+            "checks": {"sharpness": 0.82, "difference": 0.314}, "dag_id": "summer_catalogue", "run_id": "manual",
             "task_id": "edit", "map_index": -1, "package": "airflow-provider-imagepipeline",
         }  # fmt: skip
         self._put(f"{key}.json", json.dumps(note).encode())
@@ -129,7 +129,7 @@ class Studio:
             **line, "job_id": job_id, "seed": 1000 + index, "attempts": 1, "cost": {"cost_usd": 0.012},
             "images": [self._landed(key, self._looks[photo][prompt], photo, prompt, job_id=job_id)],
             "timings": {"submitted_at": began, "finished_at": began + 9, "landed_at": began + 10},
-            "checks": {"sharpness": 0.31 if outcome == "rejected" else 0.82, "likeness": 0.914},
+            "checks": {"sharpness": 0.31 if outcome == "rejected" else 0.82, "difference": 0.314},
         }  # fmt: skip
 
 

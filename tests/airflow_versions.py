@@ -1,6 +1,9 @@
-"""Names of Airflow that moved between the versions the tests run on."""
+"""What differs between the versions of Airflow that the tests run on."""
 
 from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Final
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralTimeout, TaskDeferred
@@ -11,4 +14,7 @@ except ImportError:  # Airflow 3.1
         TaskDeferred,
     )
 
-__all__ = ["AirflowRescheduleException", "TaskDeferralTimeout", "TaskDeferred"]
+__all__ = ["AIRFLOW", "HAS_TASK_STATE_STORE", "AirflowRescheduleException", "TaskDeferralTimeout", "TaskDeferred"]
+
+AIRFLOW: Final = tuple(map(int, version("apache-airflow").split(".")[:2]))
+HAS_TASK_STATE_STORE: Final = AIRFLOW >= (3, 3)

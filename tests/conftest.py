@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -128,6 +130,11 @@ def bucket(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(moto.url))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     return moto.bucket()
+
+
+@pytest.fixture(scope="session")
+def _database() -> None:
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=180)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 KEY: Final = "canary/KEY+7f3a=&%!x"
 """The only key of these tests; letters that every encoding changes."""
 PROMPT: Final = "an old lighthouse, canary-prompt"
-POLL: Final = 0.05
+POLL: Final = 0.02
 
 _KEY_FORMS: Final = tuple(
     {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_imagepipeline.emulator import Emulator
@@ -10,7 +11,7 @@ from tests.running import KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_JOB_SECONDS = 0.15
+_JOB_SECONDS = 0.06
 _LINK_SECONDS = 3600.0
 
 
@@ -19,16 +20,18 @@ class Vendor:
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
+        self._usual = replace(
+            emulator.settings, fail_next=[], refuse_next=[], link_seconds=_LINK_SECONDS, retry_after=0
+        )
         self.settings = emulator.settings
         self.url = emulator.url
         self._before: dict[str, Any] = emulator.stats()
 
     def begin_anew(self) -> None:
         """Forget the counts and the changed settings of an earlier test."""
-        self.settings.job_seconds, self.settings.link_seconds = _JOB_SECONDS, _LINK_SECONDS
-        self.settings.credits, self.settings.api_key = None, KEY
-        self.settings.fail_next, self.settings.refuse_next = [], []
-        self.settings.error_envelope, self.settings.retry_after = "message", 0
+        for field in fields(self._usual):
+            value = getattr(self._usual, field.name)
+            setattr(self.settings, field.name, value.copy() if isinstance(value, list) else value)
         self._before = self._emulator.stats()
 
     def count(self, name: str) -> int:

@@ -48,7 +48,7 @@ def finish(folder: Folder, home: Folder, lease: LeaseKeeper, plan: Plan, asked: 
     :param name: of the manifest, in ``folder``.
     """
     manifest = _write_manifest(folder, lease, plan, asked, name)
-    lease.ledger.release()
+    lease.release()
     state = plan.state
     is_priced = asked.options.price_per_job is not None or state.budget.cost > 0
     summary = BatchSummary(

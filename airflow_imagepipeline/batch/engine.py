@@ -12,32 +12,28 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_imagepipeline.batch.landing import NOT_LANDED
+from airflow_imagepipeline.batch.landings import Landings
+from airflow_imagepipeline.batch.row_queue import RowQueue
 from airflow_imagepipeline.batch.steps import IDLE, Steps
 from airflow_imagepipeline.batch.submissions import Submissions
 from airflow_imagepipeline.batch.submitting import Sender
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.job import Job
 from airflow_imagepipeline.policy.fleet import Fleet
+from airflow_imagepipeline.policy.job_event import JobEvent, Outcome, event_of
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
-from airflow_imagepipeline.policy.waiting import JobEvent, Outcome, event_of
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from airflow_imagepipeline.batch.options import BatchOptions
-    from airflow_imagepipeline.batch.state import BatchState
-    from airflow_imagepipeline.batch.work import Work
-    from airflow_imagepipeline.contract.api import Api
+    from airflow_imagepipeline.batch.work import Assignment
     from airflow_imagepipeline.contract.job import JobHandle
     from airflow_imagepipeline.contract.planned_row import PlannedRow
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
     from airflow_imagepipeline.policy.ledger_entry import LedgerEntry
     from airflow_imagepipeline.policy.looking import LookSchedule
-    from airflow_imagepipeline.records.grouped_writer import GroupedWriter
 
 _log: Final = logging.getLogger(__name__)
 
@@ -58,59 +54,35 @@ class Batch:
     """
     One worker's part of a batch.
 
-    :param state: where the batch stands; it is changed as rows go on.
-    :param name: of the plan.
-    :param run: names the DAG run's task, see :class:`LedgerEntry`.
     :param rows: those whose turn has not come, each with its place in the plan.
     :param in_flight: the rows that were submitted before, by their places.
-    :param deadline: of the whole batch, seconds since the epoch.
     """
 
     def __init__(
         self,
         hook: ImagePipelineHook,
-        state: BatchState,
-        writer: GroupedWriter,
-        work: Work,
-        options: BatchOptions,
+        steps: Steps,
+        assignment: Assignment,
         *,
         rows: AsyncIterator[tuple[int, PlannedRow]],
-        name: str,
-        run: str,
-        api: Api,
         in_flight: dict[int, PlannedRow],
-        deadline: float,
         schedule: LookSchedule,
     ) -> None:
-        self.state = state
         self.waits: list[float] = []
         """Seconds that jobs were in flight, of those that have ended since they were last told."""
+        options = assignment.options
         self.fleet = Fleet(schedule, poll_interval=options.poll_interval, source=random.Random())
         self._hook = hook
-        self._steps = Steps(state, writer)
-        self._work = work
+        self._steps = steps
+        self._state = steps.state
+        self._assignment = assignment
         self._options = options
-        self._api = api
-        self._deadline = deadline
-        self._submissions = Submissions(
-            hook,
-            self._steps,
-            work,
-            options,
-            rows=rows,
-            name=name,
-            run=run,
-            deadline=deadline,
-            fleet=self.fleet,
-            to_land=lambda: self.to_land,
-            submitted=self._submitted,
-            taken_over=self._taken_over,
-        )
-        self._due: asyncio.Queue[tuple[int, JobHandle]] = asyncio.Queue(1)
-        self._landing: asyncio.Queue[tuple[int, Job, float]] = asyncio.Queue()
         self._in_flight = in_flight
+        queue = RowQueue(steps, rows, assignment.deadline)
+        self._landings = Landings(steps, assignment, in_flight, queue)
+        self._submissions = Submissions(hook, steps, assignment, queue=queue, fleet=self.fleet, jobs=self)
+        self._due: asyncio.Queue[tuple[int, JobHandle]] = asyncio.Queue(1)
         self._looking = 0
-        self._being_landed = 0
 
     @property
     def in_flight(self) -> int:
@@ -120,7 +92,7 @@ class Batch:
     @property
     def to_land(self) -> int:
         """Jobs that are done and whose images are not all landed."""
-        return self._landing.qsize() + self._being_landed
+        return len(self._landings)
 
     async def run(self, ended: frozenset[int], chores: Sequence[Coroutine[Any, Any, None]] = ()) -> bool:
         """
@@ -132,11 +104,17 @@ class Batch:
         :raises LeaseLost: when another process has taken over.
         """
         async with self._hook.asession() as session:
-            window = self._submissions.window
-            sender = Sender(self._hook, session, window, state=self.state, fleet=self.fleet, deadline=self._deadline)
+            sender = Sender(
+                self._hook,
+                session,
+                self._submissions.window,
+                steps=self._steps,
+                fleet=self.fleet,
+                deadline=self._assignment.deadline,
+            )
             self._take_up(ended)
             parts = [self._submissions.submit_rows(sender) for _ in range(self._options.submit_concurrency)]
-            parts += [self._land_jobs() for _ in range(self._options.landing_concurrency)]
+            parts += [self._landings.land_jobs() for _ in range(self._options.landing_concurrency)]
             parts += [self._look_at_jobs(session) for _ in range(LOOKS_AT_ONCE)]
             over = await self._until_idle([*parts, self._call_for_looks(), *chores])
         await self._steps.flush()
@@ -161,7 +139,7 @@ class Batch:
         # When something broke: a submission that is cut off is one of which nobody knows whether it was accepted.
         until = time.monotonic() + _LONGEST_ANSWER
         if self._submissions.is_posting:
-            self.state.stopped = self.state.stopped or "The batch was broken off."
+            self._state.stopped = self._state.stopped or "The batch was broken off."
         while self._submissions.is_posting and time.monotonic() < until:
             await self._steps.change()
 
@@ -183,20 +161,22 @@ class Batch:
         return self._submissions.is_full and is_silent
 
     def _take_up(self, ended: frozenset[int]) -> None:
-        for place, entry in self.state.open.items():
+        for place, entry in self._state.open.items():
             if entry.phase is RowPhase.SUBMITTED and entry.job_id is not None:
-                self._wait_for(place, entry.handle(self._api), at_once=place in ended)
+                self._wait_for(place, entry.handle(self._assignment.api), at_once=place in ended)
 
     def _wait_for(self, place: int, job: Job | JobHandle, *, at_once: bool = False) -> None:
         now, handle = self._steps.clock(), job.handle if isinstance(job, Job) else job
-        deadline = min(self._deadline, (handle.submitted_at or now) + self._options.job_timeout)
+        deadline = min(self._assignment.deadline, (handle.submitted_at or now) + self._options.job_timeout)
         self.fleet.add(place, job, deadline=deadline, now=now, at_once=at_once)
 
-    def _taken_over(self, entry: LedgerEntry, row: PlannedRow) -> None:
+    def taken_over(self, entry: LedgerEntry, row: PlannedRow) -> None:
+        """Wait for the job that the work of a row has already."""
         self._in_flight[entry.index] = row
-        self._wait_for(entry.index, entry.handle(self._api), at_once=True)
+        self._wait_for(entry.index, entry.handle(self._assignment.api), at_once=True)
 
-    async def _submitted(self, entry: LedgerEntry, row: PlannedRow, job: Job) -> None:
+    async def submitted(self, entry: LedgerEntry, row: PlannedRow, job: Job) -> None:
+        """Record a job that was taken, and wait for it."""
         if job.handle.job_id is not None:
             known = {"job_id": job.handle.job_id, "submitted_at": job.handle.submitted_at}
             try:
@@ -230,11 +210,11 @@ class Batch:
                 _log.warning("%s", remark)
 
     def _ended(self, place: int, event: JobEvent) -> None:
-        entry = self.state.open[place]
+        entry = self._state.open[place]
         if entry.submitted_at is not None:
             self.waits.append(max(0.0, time.time() - entry.submitted_at))
         if event.job is not None and event.outcome is Outcome.SUCCEEDED:
-            self._landing.put_nowait((place, event.job, time.time()))
+            self._landings.add(place, event.job)
             return
         self._in_flight.pop(place, None)
         self._steps.write_later(
@@ -246,37 +226,3 @@ class Batch:
             retryable=event.retryable,
             cost=dict(event.cost),
         )
-
-    async def _land_jobs(self) -> None:
-        while True:
-            place, job, finished_at = await self._landing.get()
-            self._being_landed += 1
-            try:
-                row = self._in_flight.pop(place)
-                if self.state.open[place].replaces:
-                    row = replace(row, earlier={**row.earlier, "replaces": True})
-                phase, changes = await asyncio.to_thread(self._land, row, job)
-                known = {"finished_at": finished_at, "cost": dict(job.cost), **changes}
-                self._landed(place, row, phase, known)
-            finally:
-                self._being_landed -= 1
-                self._steps.tell()
-
-    def _land(self, row: PlannedRow, job: Job) -> tuple[RowPhase, dict[str, Any]]:
-        try:
-            return self._work.land(row, job)
-        except Exception as error:  # noqa: BLE001 - one image, broken in a way nobody thought of, holds no others
-            said = f"Row {row.index} was not landed ({type(error).__name__})."
-            _log.warning("%s", said)
-            return RowPhase.SUBMITTED, {"reason": said, "reason_code": NOT_LANDED}
-
-    def _landed(self, place: int, row: PlannedRow, phase: RowPhase, known: Mapping[str, Any]) -> None:
-        entry = self.state.open[place]
-        if phase is RowPhase.SUBMITTED and entry.job_id is None:
-            # Finished in the answer to its submission, without an id: nothing leads to its images any more.
-            phase = RowPhase.LOST
-        if phase is RowPhase.REJECTED and self._submissions.may_redo(entry, row):
-            self._steps.write_later(entry, RowPhase.AGAIN, **known)
-            self._submissions.add(place, row)
-        else:
-            self._steps.write_later(entry, phase, **known)

@@ -48,7 +48,7 @@ class SourceRow:
     tag: str = ""
 
 
-def read_rows(inputs: object, *, link_field: str, aws_conn_id: str | None) -> Iterator[SourceRow]:
+def read_rows(inputs: object, *, link_field: str, aws_conn_id: str | None, results: str = "") -> Iterator[SourceRow]:
     """
     Yield the rows that a batch's ``inputs`` stand for; nothing for an empty list, folder or table.
 
@@ -61,12 +61,14 @@ def read_rows(inputs: object, *, link_field: str, aws_conn_id: str | None) -> It
 
     :param link_field: column for the address of the input image.
     :param aws_conn_id: connection for ``s3://``.
+    :param results: address of the folder for results: of a folder or glob above it, what lies in it is left out, or
+        every run would edit what the last one has made.
     :raises InvalidParameters: for anything else, and for a table that is none, naming its line.
     :raises StorageFailed: when a folder cannot be listed for now.
     :raises NotSent: when a table cannot be read for now.
     """
     if isinstance(inputs, str) and not is_unset(inputs):
-        return _read_address(inputs.strip(), link_field, aws_conn_id)
+        return _read_address(inputs.strip(), link_field, aws_conn_id, results.rstrip("/"))
     if isinstance(inputs, Sequence | Iterator) and not isinstance(inputs, str | bytes | bytearray | memoryview):
         return (_row(item, link_field) for item in inputs)
     shown = "not set" if is_unset(inputs) and not isinstance(inputs, Mapping) else f"of type {type(inputs).__name__}"
@@ -80,7 +82,7 @@ def _row(item: object, link_field: str) -> SourceRow:
     return SourceRow({link_field: item})
 
 
-def _read_address(address: str, link_field: str, aws_conn_id: str | None) -> Iterator[SourceRow]:
+def _read_address(address: str, link_field: str, aws_conn_id: str | None, results: str) -> Iterator[SourceRow]:
     is_glob = _MAGIC.search(address) is not None
     if not _ON_STORAGE.match(address):
         msg = f"inputs: {cleaned(address, 80)!r} is no folder, glob or table on object storage; {_ACCEPTED}."
@@ -91,14 +93,23 @@ def _read_address(address: str, link_field: str, aws_conn_id: str | None) -> Ite
     if not is_glob and address.lower().endswith(IMAGES):
         msg = f"inputs: {cleaned(address, 80)!r} is the name of one image: give a list, [{cleaned(address, 80)!r}]."
         raise InvalidParameters(msg)
-    return _files(address if "://" in address else f"file://{address}", link_field, aws_conn_id)
+    address = address if "://" in address else f"file://{address}"
+    if address.rstrip("/") == results:
+        msg = (
+            f"inputs: {cleaned(address, 120)!r} is the destination, too, so that the next run would edit what this one "
+            "makes: give another destination. What lies in a folder below the inputs is left out of them."
+        )
+        raise InvalidParameters(msg)
+    return _files(address, link_field, aws_conn_id, results)
 
 
-def _files(address: str, link_field: str, aws_conn_id: str | None) -> Iterator[SourceRow]:
+def _files(address: str, link_field: str, aws_conn_id: str | None, results: str) -> Iterator[SourceRow]:
     root, prefix, wanted = _split(address)
     folder = _opened_folder(root, aws_conn_id)
+    left_out = f"{results}/" if results.startswith(f"{folder.uri}/") else None
     for listed in folder.listing(prefix):
-        if wanted.fullmatch(listed.name):
+        is_result = left_out is not None and folder.uri_of(listed.name).startswith(left_out)
+        if not is_result and wanted.fullmatch(listed.name):
             tag = f"{listed.tag}:{listed.size}" if listed.tag else ""
             yield SourceRow({link_field: folder.uri_of(listed.name)}, tag)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_imagepipeline.contract.errors import ImagePipelineError
+from airflow_imagepipeline.contract.links import is_file
 from airflow_imagepipeline.landing.landing import land_job
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
 
@@ -76,7 +77,11 @@ class Lander:
     def _landed(self, row: PlannedRow, job: Job) -> JobResult:
         provenance = self._provenance
         if provenance is not None:
-            provenance = provenance.asked(self._parameters(row), job.handle.seed, digests={})
+            parameters = self._parameters(row)
+            tags = {address: tag for address, tag in zip(parameters.inputs(), row.tags, strict=False) if tag}
+            digests = {address: tag for address, tag in tags.items() if is_file(address)}
+            versions = {address: tag for address, tag in tags.items() if address not in digests}
+            provenance = provenance.asked(parameters, job.handle.seed, digests=digests, versions=versions)
         return land_job(
             self._hook,
             job,

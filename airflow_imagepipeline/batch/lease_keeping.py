@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
-from airflow_imagepipeline.records.object_storage import Ledger
+from airflow_imagepipeline.records.object_storage import NOTICED_AFTER, Ledger, Owner
+from airflow_imagepipeline.storage.folder import Folder
+
+_log: Final = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
 LEASE: Final = 120.0
 """Seconds for which a ledger is held without a sign of life."""
 _RENEW: Final = 30.0
+
+
+def taken_ledger(home: Folder, owner: Owner, is_over: Callable[[Owner], bool]) -> Ledger:
+    """
+    Take a ledger, and wait until nobody else can submit by it any more.
+
+    :param home: folder of the ledger.
+    :param is_over: tells whether a task instance that has deferred will not go on.
+    :raises LedgerBusy: when another task instance has it.
+    """
+    ledger = Ledger.take(home, owner, lease_seconds=LEASE, is_over=is_over)
+    if ledger.is_contested:
+        # What a process that still runs submits meanwhile is in the ledger then: it must be read after that.
+        _log.info("The last process left the ledger without a word: waiting %.0f s, lest it still runs.", NOTICED_AFTER)
+        time.sleep(NOTICED_AFTER)
+    return ledger
 
 
 class LeaseKeeper:
@@ -30,14 +50,24 @@ class LeaseKeeper:
 
     def keep(self) -> None:
         """Renew the lease, if that was not done for a while."""
-        if time.monotonic() - self._renewed > _RENEW:
-            self.hold(LEASE)
+        with self._renewing:
+            if time.monotonic() - self._renewed > _RENEW:
+                self._renew(LEASE, is_idle=False)
 
-    def hold(self, seconds: float) -> None:
-        """Hold the ledger from now on for some seconds without a sign of life."""
+    def hold(self, seconds: float, *, is_idle: bool = False) -> None:
+        """
+        Hold the ledger from now on for some seconds without a sign of life.
+
+        :param is_idle: whether this process writes nothing more.
+        """
         # A thread of the engine's may still be at it when the turn ends: what is asked for last must count.
         with self._renewing:
-            self.ledger.renew(seconds)
+            self._renew(seconds, is_idle=is_idle)
+
+    def release(self) -> None:
+        """Leave the ledger to others; nothing is written after it."""
+        with self._renewing:
+            self.ledger.release()
             self._renewed = time.monotonic()
 
     def while_held(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -45,3 +75,7 @@ class LeaseKeeper:
         for item in items:
             self.keep()
             yield item
+
+    def _renew(self, seconds: float, *, is_idle: bool) -> None:
+        self.ledger.renew(seconds, is_idle=is_idle)
+        self._renewed = time.monotonic()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_imagepipeline.batch.file_names import FileNames
 from airflow_imagepipeline.policy.batch import Treatment, spent_before, spent_by, treatment_of
 from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.contract.planned_row import PlannedRow
 
 _SHOWN: Final = 5
-_SAMPLES: Final = 4
-"""Images that a job makes at most."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,24 @@ def decided_rows(
 def _decided(row: PlannedRow, place: int, scratch: Scratch, decision: Decision) -> PlannedRow:
     if row.invalid:
         return replace(row, treatment=Treatment.INVALID.value)
+    names = FileNames(scratch, decision.destination, overwrite=decision.overwrite)
     found = scratch.newest(row.key)
     earlier = None if found is None else LedgerEntry.from_payload(found)
+    treatment = _treatment(row, earlier, names, decision)
+    if said := names.refusal(row, treatment, earlier):
+        return replace(row, treatment=Treatment.INVALID.value, invalid=said)
+    if scratch.first_place(row.key, place) != place:
+        return replace(row, treatment=Treatment.SAME.value)
+    names.use(row, place, treatment, earlier)
+    known = found or {}
+    if earlier is not None and treatment in {Treatment.SUBMIT, Treatment.TAKE_UP}:
+        replaces = row.stem if names.is_own(row.stem, earlier) and names.is_taken(row.stem) else ""
+        known = _known_before(earlier, decision) if treatment is Treatment.SUBMIT else known
+        known = {**known, "replaces": replaces}
+    return replace(row, treatment=treatment.value, earlier=known)
+
+
+def _treatment(row: PlannedRow, earlier: LedgerEntry | None, names: FileNames, decision: Decision) -> Treatment:
     treatment = treatment_of(
         earlier,
         plan=decision.plan,
@@ -108,46 +123,17 @@ def _decided(row: PlannedRow, place: int, scratch: Scratch, decision: Decision) 
         is_cleared=decision.is_cleared,
         has_seed="seed" in row.arguments,
     )
-    if treatment is Treatment.REUSE and earlier is not None and not _is_there(earlier, scratch, decision):
-        treatment = Treatment.SUBMIT
-    is_ours = earlier is not None and _has_written(earlier, row.stem, scratch, decision)
-    if treatment is Treatment.SUBMIT and not (decision.overwrite or is_ours) and _is_taken(row.stem, scratch):
-        said = f"{row.stem} exists in {decision.destination} from other work: give another file_stem, or overwrite=True"
-        return replace(row, treatment=Treatment.INVALID.value, invalid=said)
-    if scratch.first_place(row.key, place) != place:
-        return replace(row, treatment=Treatment.SAME.value)
-    known = found or {}
-    if treatment is Treatment.SUBMIT and earlier is not None:
-        known = _known_before(earlier, decision, replaces=is_ours and _is_taken(row.stem, scratch))
-    return replace(row, treatment=treatment.value, earlier=known)
+    if treatment is not Treatment.REUSE or earlier is None or earlier.plan == decision.plan:
+        # What an earlier try of the same decision has landed is done, whatever has become of its files since.
+        return treatment
+    return Treatment.REUSE if names.are_there(earlier) else Treatment.SUBMIT
 
 
-def _known_before(earlier: LedgerEntry, decision: Decision, *, replaces: bool) -> dict[str, Any]:
+def _known_before(earlier: LedgerEntry, decision: Decision) -> dict[str, Any]:
     # Attempts are counted by run: those of another run are its own.
     attempts, _ = spent_by(decision.run, earlier, decision.price)
-    known = {"attempts": attempts, "spent": spent_before(earlier, decision.price), "replaces": replaces}
+    known = {"attempts": attempts, "spent": spent_before(earlier, decision.price)}
     return {name: value for name, value in known.items() if value}
-
-
-def _has_written(earlier: LedgerEntry, stem: str | None, scratch: Scratch, decision: Decision) -> bool:
-    uris = [str(image.get("uri", "")) for image in earlier.images]
-    here = [uri for uri in uris if stem is not None and uri.startswith(f"{decision.destination}/{stem}-")]
-    return bool(here) and all(scratch.wrote_last(uri, earlier.key) for uri in here)
-
-
-def _is_there(earlier: LedgerEntry, scratch: Scratch, decision: Decision) -> bool:
-    # What an earlier try of the same decision has landed is done, whatever has become of its files since. What lies in
-    # another folder was not listed, and is believed to be there.
-    if earlier.plan == decision.plan:
-        return True
-    start = f"{decision.destination}/"
-    uris = [str(image.get("uri", "")) for image in earlier.images]
-    here = [uri.removeprefix(start) for uri in uris if uri.startswith(start)]
-    return all(map(scratch.has_file, here)) and all(scratch.wrote_last(uri, earlier.key) for uri in uris)
-
-
-def _is_taken(stem: str | None, scratch: Scratch) -> bool:
-    return stem is not None and any(scratch.has_file_like(f"{stem}-{sample:02d}.") for sample in range(_SAMPLES))
 
 
 def read_history(entries: Iterable[Mapping[str, Any]], run: str, price: float | None) -> History:

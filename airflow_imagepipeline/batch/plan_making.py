@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_imagepipeline.batch.lease_keeping import LEASE
 from airflow_imagepipeline.batch.plan import Decision, History, PlanReport, decided_rows, read_history
 from airflow_imagepipeline.batch.progress import Metrics
 from airflow_imagepipeline.batch.scratch import Scratch
@@ -21,6 +22,7 @@ from airflow_imagepipeline.records.plans import PlanStore
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
 
 if TYPE_CHECKING:
+    from airflow_imagepipeline.batch.clears import Clears
     from airflow_imagepipeline.batch.lease_keeping import LeaseKeeper
     from airflow_imagepipeline.batch.options import BatchOptions
     from airflow_imagepipeline.contract.api import Api
@@ -48,13 +50,13 @@ class Asked:
     :param rows: yields the checked rows; called when a plan is made.
     :param base: names the human decision: run, arguments, and how often the task was cleared.
     :param run: names the DAG run's task.
-    :param is_cleared: whether a human cleared the task.
+    :param clears: what a human has decided since the run began.
     """
 
     rows: Callable[[], Iterable[PlannedRow]]
     base: str
     run: str
-    is_cleared: bool
+    clears: Clears
     api: Api
     options: BatchOptions
 
@@ -101,6 +103,8 @@ class PlanMaker:
         about = store.about() or {}
         state = BatchState(self._budget(about))
         Metrics().count("reused", report.treatments[Treatment.REUSE])
+        # Planning may have taken long: a plan that another process works through by now must not be removed.
+        self._lease.hold(LEASE)
         self._write_current(name)
         self._remove_other_plans(name)
         return Plan(name, store, about, state)
@@ -116,7 +120,7 @@ class PlanMaker:
             history = self._read_ledger(scratch)
             for _ in self._decided(scratch, report):
                 pass
-        self._ledger.release()
+        self._lease.release()
         options = self._asked.options
         budget = self._budget({"jobs": history.jobs, "cost": history.cost})
         new = budget.part_of(report.treatments[Treatment.SUBMIT])
@@ -133,7 +137,7 @@ class PlanMaker:
             yield
         except Exception:
             with suppress(Exception):
-                self._ledger.release()
+                self._lease.release()
             raise
 
     def _current(self) -> str:
@@ -193,7 +197,7 @@ class PlanMaker:
         asked = self._asked
         price = asked.options.price_per_job or 0.0
         overwrite = asked.options.overwrite
-        decision = Decision(asked.base, asked.run, asked.is_cleared, self._folder.uri, overwrite, price)
+        decision = Decision(asked.base, asked.run, asked.clears.count != 0, self._folder.uri, overwrite, price)
         return self._lease.while_held(decided_rows(asked.rows(), scratch, decision, report))
 
     def _budget(self, about: Mapping[str, Any]) -> Budget:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import unquote
@@ -37,6 +37,8 @@ def planned_rows(
     link_field: str,
     aws_conn_id: str | None,
     upload_inputs: bool,
+    destination: str = "",
+    reserved: Sequence[str] = (),
     salt: str = "",
     shard: tuple[int, int] | None = None,
 ) -> Iterator[PlannedRow]:
@@ -53,6 +55,8 @@ def planned_rows(
     :param link_field: names the input image; without a value in ``request`` it is the column of that name.
     :param aws_conn_id: connection for ``s3://``.
     :param upload_inputs: whether a file may be an input.
+    :param destination: address of the folder for results: what lies in it is no input of a folder above it.
+    :param reserved: folders in the destination which no row may put a file into.
     :param salt: sets the keys apart from those of equal work, which is then made anew.
     :param shard: (i, n) keeps one of n parts: a row belongs to the part that the addresses of its inputs say.
     :raises InvalidParameters: for inputs that are none, a table that cannot be read, and a brace that belongs to no
@@ -63,8 +67,8 @@ def planned_rows(
     stem = None if is_unset(file_stem) else file_stem
     for name, template in {**request, "file_stem": stem}.items():
         _named(name, columns_in, template)
-    wish = _Wish(_set(request), stem, parameters_class, link_field, upload_inputs)
-    rows = read_rows(inputs, link_field=link_field, aws_conn_id=aws_conn_id)
+    wish = _Wish(_set(request), stem, parameters_class, link_field, upload_inputs, tuple(reserved))
+    rows = read_rows(inputs, link_field=link_field, aws_conn_id=aws_conn_id, results=destination)
     drafts = (draft for draft in _drafts(rows, wish) if shard is None or _part(draft, shard[1]) == shard[0])
     identities = Identities(aws_conn_id)
     return in_order(lambda draft: _planned(draft, identities, salt), drafts)
@@ -79,6 +83,7 @@ class _Wish:
     parameters_class: type[JobParameters]
     link_field: str
     upload_inputs: bool
+    reserved: tuple[str, ...]
 
     def link(self, columns: Mapping[str, Any]) -> Any:
         """Return the input image of a row, or the list of them."""
@@ -130,7 +135,7 @@ def _draft(index: int, link: object, columns: Mapping[str, Any], wish: _Wish) ->
         parameters.inputs(),
         _arguments(parameters),
         parameters.fingerprint(),
-        _stem(wish.file_stem, columns),
+        _stem(wish, columns),
         "" if is_unset(version) else str(version),
     )
 
@@ -143,7 +148,7 @@ def _unique(draft: _Draft, taken: dict[int, int]) -> _Draft:
     wish = _number([draft.fingerprint, draft.version])
     if taken.setdefault(_number(draft.stem), wish) != wish:
         shown = cleaned(draft.stem, 120)
-        msg = f"another row has this name: {shown!r}; give a file_stem that differs, with {{index}} in it, say"
+        msg = f"another row has this name: {shown!r}; give a file_stem with a column in it that tells them apart"
         raise InvalidParameters(msg)
     return draft
 
@@ -156,7 +161,8 @@ def _planned(draft: _Draft, identities: Identities, salt: str) -> PlannedRow:
     except InvalidParameters as exc:
         return PlannedRow(draft.index, draft.input, "", invalid=cleaned(exc))
     key = _digest([inputs, draft.fingerprint, salt])[:_KEY_DIGITS]
-    return PlannedRow(draft.index, draft.input, key, draft.arguments, draft.stem)
+    tags = [known[-1] if known[0] == "link" else known[-2] for known in inputs]
+    return PlannedRow(draft.index, draft.input, key, draft.arguments, draft.stem, tags=tags)
 
 
 def _arguments(parameters: JobParameters) -> dict[str, Any]:
@@ -171,10 +177,18 @@ def _arguments(parameters: JobParameters) -> dict[str, Any]:
     return arguments
 
 
-def _stem(template: str | None, columns: Mapping[str, Any]) -> str | None:
+def _stem(wish: _Wish, columns: Mapping[str, Any]) -> str | None:
     from airflow_imagepipeline.storage.folder import checked_stem
 
-    return None if template is None else checked_stem(str(_named("file_stem", filled, template, columns)))
+    if wish.file_stem is None:
+        return None
+    stem = checked_stem(str(_named("file_stem", filled, wish.file_stem, columns)))
+    # Some file systems do not tell capital letters from small ones.
+    for folder in wish.reserved:
+        if stem.casefold().startswith(f"{folder.casefold()}/"):
+            msg = f"file_stem: {cleaned(stem, 120)!r} lies in {folder}/, where the batch keeps its own files"
+            raise InvalidParameters(msg)
+    return stem
 
 
 def _refuse_files(link_field: str, addresses: tuple[str, ...]) -> None:

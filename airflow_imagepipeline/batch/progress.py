@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_imagepipeline.contract.manifest import RowOutcome
+from airflow_imagepipeline.contract.manifest import PROGRESS_KEY, RowOutcome
 from airflow_imagepipeline.policy.batch import Treatment
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.compat import TaskStateStore
 
 _log: Final = logging.getLogger(__name__)
-_KEY: Final = "imagepipeline:progress"
 _FIRST: Final = 10.0
 _EVERY: Final = 60.0
 _ENOUGH: Final = 5
@@ -66,7 +65,7 @@ class Progress:
         _log.info("%s", line)
         if self._store is not None:
             try:
-                self._store.set(_KEY, {"line": line, **self._numbers(counts, in_flight, cost)})
+                self._store.set(PROGRESS_KEY, {"line": line, **self._numbers(counts, in_flight, cost)})
             except Exception as exc:  # noqa: BLE001 - a line that is not kept is not worth a batch
                 _log.warning("The progress cannot be kept (%s).", type(exc).__name__)
 

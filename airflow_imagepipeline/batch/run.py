@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,8 @@ from airflow_imagepipeline.batch.engine import Batch
 from airflow_imagepipeline.batch.lease_keeping import LEASE, LeaseKeeper
 from airflow_imagepipeline.batch.plan_making import Asked, PlanMaker
 from airflow_imagepipeline.batch.progress import Metrics, Progress
+from airflow_imagepipeline.batch.steps import Steps
+from airflow_imagepipeline.batch.work import Assignment
 from airflow_imagepipeline.contract.manifest import RowOutcome
 from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
@@ -95,6 +98,11 @@ class BatchRun:
         """Name of the human decision, with which the names of its plans begin."""
         return self._asked.base
 
+    @property
+    def is_changed(self) -> bool:
+        """Tell whether an earlier try has asked for something else, and nobody has cleared the task since."""
+        return self._asked.clears.is_changed
+
     def prepare(self) -> dict[str, Any]:
         """
         Take up the plan of this decision, or make it.
@@ -111,7 +119,7 @@ class BatchRun:
 
     def release(self) -> None:
         """Leave the ledger to others."""
-        self._ledger.release()
+        self._lease.release()
 
     def run(self, deadline: float, told: BatchEvent | None) -> InFlight | Finished:
         """
@@ -123,7 +131,13 @@ class BatchRun:
         if told is None:
             self._state.stopped = ""
         ended = frozenset(told.ended if told else ())
-        return asyncio.run(self._run(deadline, ended, told.schedule if told else None))
+        try:
+            return asyncio.run(self._run(deadline, ended, told.schedule if told else None))
+        except Exception:
+            # The loop is closed, so nothing is submitted any more: whoever comes next need not wait.
+            with suppress(Exception):
+                self._lease.release()
+            raise
 
     async def _run(self, deadline: float, ended: frozenset[int], learned: object) -> InFlight | Finished:
         options = self._asked.options
@@ -144,7 +158,7 @@ class BatchRun:
             return await asyncio.to_thread(
                 finish, self._folder, self._home, self._lease, self._plan, self._asked, name=name
             )
-        await asyncio.to_thread(self._lease.hold, max(LEASE, deadline - time.time() + LEASE))
+        await asyncio.to_thread(self._lease.hold, max(LEASE, deadline - time.time() + LEASE), is_idle=True)
         jobs = [[place, handle.job_id, handle.submitted_at] for place, handle in self._batch.fleet.waiting()]
         return InFlight(jobs, self._plan.name, self._state.cursor, schedule.to_payload())
 
@@ -155,18 +169,13 @@ class BatchRun:
         return LookSchedule(poll_interval=interval, source=source)
 
     async def _engine(self, deadline: float, schedule: LookSchedule) -> Batch:
+        asked = self._asked
         return Batch(
             self._hook,
-            self._state,
-            self._writer,
-            self._work,
-            self._asked.options,
+            Steps(self._state, self._writer),
+            Assignment(asked.base, asked.run, asked.api, self._work, asked.options, deadline),
             rows=self._rows(),
-            name=self._asked.base,
-            run=self._asked.run,
-            api=self._asked.api,
             in_flight=await asyncio.to_thread(self._rows_in_flight),
-            deadline=deadline,
             schedule=schedule,
         )
 

@@ -20,6 +20,7 @@ _SETTINGS: Final = (
     "CREATE TABLE written (uri TEXT PRIMARY KEY, key TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID",
     "CREATE TABLE first (key TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE left_out (key TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE stem (use TEXT, name TEXT, place INTEGER NOT NULL, PRIMARY KEY (use, name)) WITHOUT ROWID",
     "CREATE TABLE file (name TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 
@@ -64,6 +65,11 @@ class Scratch:
         found = self._database.execute("SELECT key FROM written WHERE uri = ?", (uri,)).fetchone()
         return found is not None and found[0] == key
 
+    def others_wrote(self, start: str, key: str) -> bool:
+        """Tell whether other work was the last to land a file whose address begins like this."""
+        query = "SELECT 1 FROM written WHERE uri >= ? AND uri < ? AND key != ? LIMIT 1"
+        return self._database.execute(query, (*_range(start), key)).fetchone() is not None
+
     def newest(self, key: str) -> dict[str, Any] | None:
         """Return the newest entry of a key."""
         found = self._database.execute("SELECT entry FROM newest WHERE key = ?", (key,)).fetchone()
@@ -80,6 +86,16 @@ class Scratch:
         self._database.execute("INSERT OR IGNORE INTO first VALUES (?, ?)", (key, place))
         found: int = self._database.execute("SELECT place FROM first WHERE key = ?", (key,)).fetchone()[0]
         return found
+
+    def note_stem(self, use: str, stem: str, place: int) -> None:
+        """Remember for which use a row needs the files of a stem."""
+        self._database.execute("INSERT OR IGNORE INTO stem VALUES (?, ?, ?)", (use, stem, place))
+
+    def user_of_stem(self, use: str, stem: str) -> int | None:
+        """Return the place of the first row that needs the files of a stem for this use, or None."""
+        query = "SELECT place FROM stem WHERE use = ? AND name = ?"
+        found = self._database.execute(query, (use, stem)).fetchone()
+        return None if found is None else int(found[0])
 
     def leave_out(self, key: str) -> None:
         """Remember that the first row of this key was never begun."""
@@ -99,6 +115,10 @@ class Scratch:
 
     def has_file_like(self, start: str) -> bool:
         """Tell whether the name of a file begins like this."""
-        end = start[:-1] + chr(ord(start[-1]) + 1)
         query = "SELECT 1 FROM file WHERE name >= ? AND name < ? LIMIT 1"
-        return self._database.execute(query, (start, end)).fetchone() is not None
+        return self._database.execute(query, _range(start)).fetchone() is not None
+
+
+def _range(start: str) -> tuple[str, str]:
+    """Return the bounds between which lies what begins like this."""
+    return start, start[:-1] + chr(ord(start[-1]) + 1)

@@ -10,9 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from airflow_imagepipeline.batch.submitting import Sender, is_for_all, may_have_been_taken
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
@@ -20,9 +18,9 @@ from airflow_imagepipeline.policy.batch import Treatment, Window, spent_before
 from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase
 
 if TYPE_CHECKING:
-    from airflow_imagepipeline.batch.options import BatchOptions
+    from airflow_imagepipeline.batch.row_queue import RowQueue
     from airflow_imagepipeline.batch.steps import Steps
-    from airflow_imagepipeline.batch.work import Work
+    from airflow_imagepipeline.batch.work import Assignment
     from airflow_imagepipeline.contract.job import Job
     from airflow_imagepipeline.contract.job_parameters import JobParameters
     from airflow_imagepipeline.contract.planned_row import PlannedRow
@@ -32,64 +30,58 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 
+class Jobs(Protocol):
+    """The rest of the engine, which the jobs that were taken are told to."""
+
+    @property
+    def to_land(self) -> int:
+        """Jobs that are done and whose images are not all landed."""
+
+    async def submitted(self, entry: LedgerEntry, row: PlannedRow, job: Job) -> None:
+        """Take in a job that was taken."""
+
+    def taken_over(self, entry: LedgerEntry, row: PlannedRow) -> None:
+        """Take in a row whose work has a job already."""
+
+
 class Submissions:
     """
     The submitting half of the engine.
 
-    :param rows: those whose turn has not come, each with its place in the plan.
-    :param name: of the plan.
-    :param run: names the DAG run's task, see :class:`LedgerEntry`.
-    :param deadline: of the whole batch, seconds since the epoch.
+    :param queue: gives the rows.
     :param fleet: the jobs in flight.
-    :param to_land: returns how many jobs are done whose images are not all landed.
-    :param submitted: is told of every job that was taken.
-    :param taken_over: is told of every row whose work has a job already.
+    :param jobs: is told what became of the rows.
     """
 
     def __init__(
         self,
         hook: ImagePipelineHook,
         steps: Steps,
-        work: Work,
-        options: BatchOptions,
+        assignment: Assignment,
         *,
-        rows: AsyncIterator[tuple[int, PlannedRow]],
-        name: str,
-        run: str,
-        deadline: float,
+        queue: RowQueue,
         fleet: Fleet,
-        to_land: Callable[[], int],
-        submitted: Callable[[LedgerEntry, PlannedRow, Job], Awaitable[None]],
-        taken_over: Callable[[LedgerEntry, PlannedRow], None],
+        jobs: Jobs,
     ) -> None:
-        self.window = Window(options.max_in_flight)
+        self.window = Window(assignment.options.max_in_flight)
         self._hook = hook
         self._steps = steps
         self._state = steps.state
-        self._work = work
-        self._options = options
-        self._rows = rows
-        self._name = name
-        self._run = run
-        self._deadline = deadline
+        self._assignment = assignment
+        self._options = assignment.options
+        self._queue = queue
         self._fleet = fleet
-        self._to_land = to_land
-        self._submitted = submitted
-        self._taken_over = taken_over
+        self._jobs = jobs
         self._source = random.SystemRandom()
-        self._turn = asyncio.Lock()
-        self._again: deque[tuple[int, PlannedRow]] = deque()
         self._sending = 0
         self._posting = 0
         self._without_budget = 0
         self._uncertain_in_a_row = 0
-        self._rows_left = True
 
     @property
     def is_over(self) -> bool:
         """Tell whether no row is left to submit, and none is being submitted."""
-        waits_for_turn = self._rows_left or (self._again and not self._state.stopped)
-        return not (waits_for_turn or self._sending)
+        return self._queue.is_empty and not self._sending
 
     @property
     def is_busy(self) -> bool:
@@ -104,64 +96,26 @@ class Submissions:
     @property
     def is_full(self) -> bool:
         """Tell whether no row can be submitted before something in flight has ended."""
-        has_turn = (self._rows_left or self._again) and not self._without_budget
+        has_turn = self._queue.has_rows and not self._without_budget
         return not has_turn or len(self._fleet) >= self.window.limit
-
-    def may_redo(self, entry: LedgerEntry, row: PlannedRow) -> bool:
-        """Tell whether a row whose image was rejected may be submitted again."""
-        before = int(row.earlier.get("attempts", 0)) if row.treatment == Treatment.SUBMIT.value else 0
-        may_redo = entry.attempts > 0 and entry.attempts - before <= self._options.redo_rejected
-        # With the user's own seed, a redo would make the same image.
-        return may_redo and "seed" not in row.arguments
-
-    def add(self, place: int, row: PlannedRow) -> None:
-        """Submit a row again, when it is its turn."""
-        self._again.append((place, row))
 
     async def submit_rows(self, sender: Sender) -> None:
         """Submit one row after the other, until it is cancelled; several may do so beside one another."""
         while True:
-            taken = await self._next_row()
+            taken = await self._queue.next(self._has_room, self._count)
             try:
                 await self._begin(*taken, sender)
             finally:
                 self._sending -= 1
                 self._steps.tell()
 
-    async def _next_row(self) -> tuple[int, PlannedRow]:
-        async with self._turn:
-            while True:
-                while not self._has_room():
-                    await self._steps.change()
-                found = self._again.popleft() if self._again and not self._state.stopped else await self._new_row()
-                if found is not None:
-                    break
-                await self._steps.change()
-            place, _ = found
-            self._state.begun.add(place)
-            self._state.cursor = max(self._state.cursor, place + 1)
-            self._sending += 1
-            return found
-
-    async def _new_row(self) -> tuple[int, PlannedRow] | None:
-        while self._rows_left and self._steps.clock() < self._deadline:
-            found = await anext(self._rows, None)
-            if found is None:
-                break
-            if not self._state.stopped or found[1].treatment == Treatment.TAKE_UP.value:
-                return found
-            # A job that is there is brought home all the same; the others stay for the next try.
-            self._state.begun.add(found[0])
-            self._state.cursor = max(self._state.cursor, found[0] + 1)
-        if self._rows_left:
-            self._rows_left = False
-            self._steps.tell()
-        return None
+    def _count(self) -> None:
+        self._sending += 1
 
     def _has_room(self) -> bool:
-        if self._steps.clock() >= self._deadline:
+        if self._steps.clock() >= self._assignment.deadline:
             self._state.stopped = self._state.stopped or "The time for the whole batch is up."
-        is_behind = self._to_land() >= 2 * self._options.max_in_flight
+        is_behind = self._jobs.to_land >= 2 * self._options.max_in_flight
         return bool(self._state.stopped) or (len(self._fleet) + self._sending < self.window.limit and not is_behind)
 
     async def _begin(self, place: int, row: PlannedRow, sender: Sender) -> None:
@@ -185,25 +139,25 @@ class Submissions:
         return True
 
     def _may_become_cheaper(self) -> bool:
-        waits_for_price = self._options.max_cost is not None and (len(self._fleet) > 0 or self._to_land() > 0)
+        waits_for_price = self._options.max_cost is not None and (len(self._fleet) > 0 or self._jobs.to_land > 0)
         # Besides this row and those that wait as it does; until its id is written, a job is not in the fleet yet.
         is_undecided = self._sending - self._without_budget > 1
         return is_undecided or waits_for_price
 
     async def _take_over(self, place: int, row: PlannedRow) -> None:
         earlier = LedgerEntry.from_payload(row.earlier)
-        is_ours = earlier.run == self._run
+        is_ours = earlier.run == self._assignment.run
         entry = await self._steps.write(
             earlier,
             RowPhase.SUBMITTED,
             index=place,
-            plan=self._name,
-            run=self._run,
+            plan=self._assignment.name,
+            run=self._assignment.run,
             attempts=earlier.attempts if is_ours else 0,
             spent=earlier.spent if is_ours else spent_before(earlier, self._options.price_per_job or 0.0),
             reason="",
         )
-        self._taken_over(entry, row)
+        self._jobs.taken_over(entry, row)
 
     async def _submit(self, place: int, row: PlannedRow, sender: Sender) -> None:
         entry = self._intent(place, row)
@@ -227,7 +181,7 @@ class Submissions:
             entry = await self._steps.write(entry, RowPhase.SUBMITTING, **known)
             job = await sender.send(parameters, links)
             self._uncertain_in_a_row = 0
-            await self._submitted(entry, row, job)
+            await self._jobs.submitted(entry, row, job)
         except ImagePipelineError as error:
             await self._not_submitted(entry, error)
         finally:
@@ -239,22 +193,23 @@ class Submissions:
         attempts, spent, replaces = (row.earlier.get(name) for name in ("attempts", "spent", "replaces"))
         if before is not None:
             attempts, spent = before.attempts, before.spent
-            replaces = before.replaces or before.phase is RowPhase.AGAIN
+            replaces = before.replaces or (row.stem if before.phase is RowPhase.AGAIN else "")
         return LedgerEntry(
             row.key,
             0,
             place,
-            self._name,
-            self._run,
+            self._assignment.name,
+            self._assignment.run,
             RowPhase.SUBMITTING,
             attempts=attempts or 0,
             spent=spent or {},
-            replaces=bool(replaces),
+            replaces=replaces or "",
         )
 
     async def _request(self, row: PlannedRow) -> tuple[JobParameters, dict[str, str]]:
-        parameters = self._work.parameters(row)
-        links = await asyncio.to_thread(self._work.links, parameters) if _needs_links(parameters) else {}
+        work = self._assignment.work
+        parameters = work.parameters(row)
+        links = await asyncio.to_thread(work.links, parameters) if _needs_links(parameters) else {}
         self._hook.refuse_unreachable_inputs(parameters.to_payload(links))
         return parameters, links
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from airflow_imagepipeline.batch.steps import IDLE, Steps
 from airflow_imagepipeline.contract.calls import RequestKind, submit_job
 from airflow_imagepipeline.contract.errors import Busy, ImagePipelineError, Misconfigured, NotSent, Refused
 from airflow_imagepipeline.policy.resending import (
@@ -23,7 +23,6 @@ from airflow_imagepipeline.policy.resending import (
 if TYPE_CHECKING:
     import aiohttp
 
-    from airflow_imagepipeline.batch.state import BatchState
     from airflow_imagepipeline.contract.job import Job
     from airflow_imagepipeline.contract.job_parameters import JobParameters
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
@@ -41,7 +40,7 @@ class Sender:
     Sends submissions through the window that all of them share.
 
     :param window: is told of every acceptance and every "too many".
-    :param state: says whether nothing more is to be submitted.
+    :param steps: know whether nothing more is to be submitted.
     :param fleet: the jobs that the API has taken and not finished, as far as is known.
     :param deadline: seconds since the epoch; a request that the API puts off is not sent again after it.
     """
@@ -52,14 +51,15 @@ class Sender:
         session: aiohttp.ClientSession,
         window: Window,
         *,
-        state: BatchState,
+        steps: Steps,
         fleet: Fleet,
         deadline: float,
     ) -> None:
         self.window = window
         self._hook = hook
         self._session = session
-        self._state = state
+        self._steps = steps
+        self._state = steps.state
         self._fleet = fleet
         self._deadline = deadline
         self._random = random.Random()
@@ -72,7 +72,9 @@ class Sender:
         """
         failures = unsent = 0
         while True:
-            await asyncio.sleep(self.window.seconds_closed(time.monotonic()))
+            await self._rest(self.window.seconds_closed(time.monotonic()))
+            if self._state.stopped:
+                raise NotSent(self._state.stopped)
             call = submit_job(parameters, links, submitted_at=time.time())
             try:
                 job = await self._hook.asend(call, self._session)
@@ -101,7 +103,13 @@ class Sender:
             pause = max(0.0, pause - asked)
         else:
             _log.warning("%s Attempt %d; next in at most %.0f s.", error, failures, pause)
-        await asyncio.sleep(pause)
+        await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        # No longer than anything is submitted: who is cut off in a pause cannot say that nothing was accepted.
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._state.stopped:
+            await self._steps.change(min(left, IDLE))
 
 
 def is_for_all(error: ImagePipelineError) -> bool:

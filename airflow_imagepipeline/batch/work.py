@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_imagepipeline.batch.options import BatchOptions
+    from airflow_imagepipeline.contract.api import Api
     from airflow_imagepipeline.contract.job import Job
     from airflow_imagepipeline.contract.job_parameters import JobParameters
     from airflow_imagepipeline.contract.planned_row import PlannedRow
@@ -27,3 +29,21 @@ class Work:
     parameters: Callable[[PlannedRow], JobParameters]
     links: Callable[[JobParameters], dict[str, str]]
     land: Callable[[PlannedRow, Job], tuple[RowPhase, dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """
+    What one worker's turn at a batch is about.
+
+    :param name: of the plan.
+    :param run: names the DAG run's task, see :class:`LedgerEntry`.
+    :param deadline: of the whole batch, seconds since the epoch.
+    """
+
+    name: str
+    run: str
+    api: Api
+    work: Work
+    options: BatchOptions
+    deadline: float

@@ -62,7 +62,10 @@ class JobHandle:
                 int(seed) if _is_number(seed) else None,
             )
         except Malformed as exc:
-            raise ValueError(str(exc)) from exc
+            is_text = isinstance(payload, str) and payload.lstrip().startswith(("{", "["))
+            hint = "; a template made text of it: hand over the task's output itself" if is_text else ""
+            msg = f"{exc}{hint}"
+            raise ValueError(msg) from exc
 
 
 def cost_in(payload: Mapping[str, Any]) -> dict[str, float | bool]:

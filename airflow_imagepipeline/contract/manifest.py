@@ -11,6 +11,9 @@ from typing import Any, Final, Self
 from airflow_imagepipeline.contract.result import LandedImage
 from airflow_imagepipeline.contract.text import cleaned
 
+PROGRESS_KEY: Final = "imagepipeline:progress"
+"""Under it a batch that runs tells Airflow's task state where it stands: ``line`` for a reader, and the numbers."""
+
 
 class RowOutcome(StrEnum):
     """What became of one input."""

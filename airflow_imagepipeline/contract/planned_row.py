@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -23,6 +23,8 @@ class PlannedRow:
     :param stem: of the file names; None means the job's id.
     :param invalid: why the row cannot be a request; empty when it can.
     :param treatment: what is to be done with it, see ``policy.batch.Treatment``.
+    :param tags: by what each input can be known again, in their order: ``ETag:size`` of an object, SHA-256 of a file,
+        the user's ``version`` of a link (empty where there is none).
     :param earlier: what the ledger knew of the same work when the plan was made, as its payload; empty for nothing.
     """
 
@@ -34,6 +36,7 @@ class PlannedRow:
     invalid: str = ""
     treatment: str = "submit"
     earlier: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    tags: Sequence[str] = ()
 
     def to_line(self) -> str:
         """Return the row as one line of JSON, without its end."""

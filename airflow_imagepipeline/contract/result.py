@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from airflow_imagepipeline.contract.api import JobStatus
-from airflow_imagepipeline.contract.job import JobHandle
+from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,21 @@ class JobResult:
         elif self.download_urls is not None:
             payload["download_urls"] = list(self.download_urls)
         return payload
+
+
+def finished_without_id(result: object) -> Job | None:
+    """
+    Return the job that a result holds whole: one that was done when it was submitted, and got no id to be looked up by.
+
+    :param result: what an operator or the sensor returned; None is returned for everything that names a job by its id.
+    :raises ValueError: when it belongs to an API that this version does not know.
+    """
+    if not isinstance(result, Mapping) or result.get("job_id") is not None:
+        return None
+    links = result.get("download_urls")
+    if not isinstance(links, list) or not links or not all(isinstance(link, str) for link in links):
+        return None
+    # The other fields are read as always; the id is only there to be read.
+    handle = replace(JobHandle.from_payload({**result, "job_id": "none"}), job_id=None)
+    cost = result.get("cost")
+    return Job(handle, JobStatus.SUCCESS, tuple(links), cost=cost_in(cost) if isinstance(cost, Mapping) else {})

@@ -23,6 +23,7 @@ from airflow_imagepipeline.contract.text import cleaned
 SUFFIX: Final = ".json"
 LARGEST_SIDECAR: Final = 4 * 1000 * 1000
 """Bytes beyond which a file is not read as a sidecar."""
+_NO_VERSION: Final = 1000
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._=\-]{1,900}", re.ASCII)
 _STRICT: Final = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
@@ -133,7 +134,10 @@ class Sidecar:
         :raises ValueError: when it is none; the message names what is wrong and shows nothing of it.
         """
         if not isinstance(payload, Mapping) or payload.get("v") != 1:
+            version = payload.get("v") if isinstance(payload, Mapping) else None
             msg = "not a sidecar: it is no JSON object with 'v': 1"
+            if isinstance(version, int) and 1 < version < _NO_VERSION:
+                msg = f"not a sidecar of version 1, but of {version}: a later release of this package wrote it"
             raise ValueError(msg)
         given = {name: value for name, value in payload.items() if name != "v"}
         try:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 DEFAULT_HOST: Final = "https://api.imagepipeline.io"
-_HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?|[0-9a-fA-F:.]+")
+_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*|[0-9a-fA-F.]*:[0-9a-fA-F:.]*")
 
 _SHORTEST_HIDDEN: Final = 8
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -17,15 +16,16 @@ from airflow.sdk import BaseHook
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
 
 from airflow_imagepipeline.contract import calls
-from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
-from airflow_imagepipeline.contract.calls import Call
+from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
+from airflow_imagepipeline.contract.calls import Call, RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters, Refused
-from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
+from airflow_imagepipeline.contract.job import Job, JobHandle
 from airflow_imagepipeline.contract.links import is_loopback
 from airflow_imagepipeline.hooks import transport
 from airflow_imagepipeline.hooks.connection import DEFAULT_HOST, ApiAccess
 from airflow_imagepipeline.policy import resending
-from airflow_imagepipeline.policy.waiting import JobEvent, JobWait, steady_clock
+from airflow_imagepipeline.policy.job_event import JobEvent
+from airflow_imagepipeline.policy.waiting import JobWait, steady_clock
 
 if TYPE_CHECKING:
     import aiohttp
@@ -120,7 +120,8 @@ class ImagePipelineHook(BaseHook):
         :raises ImagePipelineError: when it was not taken, or when that is not known (``Uncertain``, ``Malformed``).
         """
         self.refuse_unreachable_inputs(parameters.to_payload(links or {}))
-        return self._sent(calls.submit_job(parameters, links, submitted_at=time.time()))
+        # A call for each attempt: the job is as old as the one that was taken.
+        return self._sent(RequestKind.SUBMIT, lambda: calls.submit_job(parameters, links, submitted_at=time.time()))
 
     def upload_image(self, content: bytes, content_type: str, extension: str) -> str:
         """
@@ -132,17 +133,17 @@ class ImagePipelineHook(BaseHook):
         :return: a link that the vendor's pages call permanent: who knows it can open the image.
         :raises ImagePipelineError: when it was not taken.
         """
-        return self._sent(calls.upload_image(content, content_type, extension))
+        return self._sent(RequestKind.UPLOAD, lambda: calls.upload_image(content, content_type, extension))
 
-    def _sent(self, call: Call[T]) -> T:
+    def _sent(self, kind: RequestKind, call: Callable[[], Call[T]]) -> T:
         engine = Retrying(
-            retry=retry_if_exception(lambda error: resending.may_send_again(call.request.kind, error)),
+            retry=retry_if_exception(lambda error: resending.may_send_again(kind, error)),
             wait=self._pause,
             stop=stop_after_attempt(resending.SUBMIT_ATTEMPTS) | stop_before_delay(resending.SUBMIT_SECONDS),
             sleep=self._sleep,
             reraise=True,
         )
-        result: T = engine(self.send, call)
+        result: T = engine(lambda: self.send(call()))
         return result
 
     def _pause(self, state: RetryCallState) -> float:
@@ -235,24 +236,6 @@ class ImagePipelineHook(BaseHook):
             f"{self.access.origin} answers, and the SDXL endpoint did not refuse the key. {account}, so the key may be "
             "one of the old generation only. There is no free call that proves more; the first job will."
         )
-
-
-def finished_without_id(result: object) -> Job | None:
-    """
-    Return the job that a result holds whole: one that was done when it was submitted, and got no id to be looked up by.
-
-    :param result: what an operator or the sensor returned; None is returned for everything that names a job by its id.
-    :raises ValueError: when it belongs to an API that this version does not know.
-    """
-    if not isinstance(result, Mapping) or result.get("job_id") is not None:
-        return None
-    links = result.get("download_urls")
-    if not isinstance(links, list) or not links or not all(isinstance(link, str) for link in links):
-        return None
-    # The other fields are read as always; the id is only there to be read.
-    handle = replace(JobHandle.from_payload({**result, "job_id": "none"}), job_id=None)
-    cost = result.get("cost")
-    return Job(handle, JobStatus.SUCCESS, tuple(links), cost=cost_in(cost) if isinstance(cost, Mapping) else {})
 
 
 def _host(value: object) -> str | None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import airflow_imagepipeline
 from airflow_imagepipeline.contract.answers import LARGEST_ANSWER, ApiResponse
 from airflow_imagepipeline.contract.calls import ApiRequest, RequestKind
-from airflow_imagepipeline.contract.errors import ImagePipelineError, Misconfigured, NotSent, Uncertain
+from airflow_imagepipeline.hooks.failures import named_aiohttp, named_requests, refuse_missing_authorities
 
 if TYPE_CHECKING:
     import aiohttp
@@ -70,15 +70,14 @@ def send_with_requests(access: ApiAccess, request: ApiRequest) -> ApiResponse:
     :raises ImagePipelineError: when no answer came.
     """
     import requests
+    from urllib3.exceptions import LocationParseError
 
-    until = time.monotonic() + TOTAL_SECONDS[request.kind]
-    session = requests.Session()
-    # requests works out where a redirect leads even if it is not followed: it would read the whole body, however
-    # large, and raise what is no RequestException for a Location that is no address.
-    session.get_redirect_target = lambda _: None  # type: ignore[method-assign, assignment]
+    source, until = source_of(access, request), time.monotonic() + TOTAL_SECONDS[request.kind]
+    if urlsplit(access.origin).scheme == "https":
+        refuse_missing_authorities(source)
     try:
         with (
-            session,
+            _requests_session() as session,
             session.request(
                 request.method,
                 access.origin + request.path,
@@ -92,12 +91,22 @@ def send_with_requests(access: ApiAccess, request: ApiRequest) -> ApiResponse:
             ) as response,
         ):
             body = _read_until(response, until)
-    except requests.RequestException as exc:
-        failure = _named_requests(exc, source_of(access, request))
+    except (requests.RequestException, LocationParseError) as exc:
+        failure = named_requests(exc, source)
     else:
         return _answer(access, request, response.status_code, response.headers, body)
     # Out here, so that the library's error, which holds the request's headers, is not even a suppressed context.
     raise failure
+
+
+def _requests_session() -> requests.Session:
+    import requests
+
+    session = requests.Session()
+    # requests works out where a redirect leads even if it is not followed: it would read the whole body, however
+    # large, and raise what is no RequestException for a Location that is no address.
+    session.get_redirect_target = lambda _: None  # type: ignore[method-assign, assignment]
+    return session
 
 
 def _answer(
@@ -130,52 +139,6 @@ def _raw_chunks(response: requests.Response) -> Iterator[bytes]:
     # read1 returns what has arrived: a server that drips is noticed between its drops.
     while chunk := response.raw.read1(_CHUNK, decode_content=False):
         yield chunk
-
-
-def _named_requests(error: requests.RequestException, source: str) -> ImagePipelineError:
-    import requests
-    from urllib3 import exceptions as urllib3
-
-    cause = getattr(error.args[0], "reason", None) if error.args else None
-    if isinstance(cause, urllib3.ProxyError):
-        cause = cause.original_error
-    name = type(cause or error).__name__
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(cause):
-        return _bad_certificate(source, _verify_reason(str(cause)))
-    # With a request of its own, an InvalidHeader is one of the answer: the request had left.
-    is_ours = isinstance(error, requests.exceptions.InvalidHeader) and error.request is None
-    if is_ours or isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-        return Misconfigured(f"{source} could not be formed ({name}): check the host and the key of the connection.")
-    not_connected = (urllib3.ConnectTimeoutError, urllib3.NewConnectionError, urllib3.NameResolutionError)
-    if isinstance(error, requests.ConnectTimeout) or isinstance(cause, not_connected):
-        return _not_sent(source, name)
-    if isinstance(error, requests.exceptions.ProxyError) and "Tunnel" in str(cause):
-        return _no_tunnel(source, str(cause))
-    return _uncertain(source, name)
-
-
-def _verify_reason(text: str) -> str:
-    return text.partition("CERTIFICATE_VERIFY_FAILED] ")[2].partition(" (_ssl")[0][:160]
-
-
-def _bad_certificate(source: str, reason: str) -> Misconfigured:
-    return Misconfigured(
-        f"{source} was not sent: the server's certificate is not valid ({reason}). Check the host of the connection."
-    )
-
-
-def _not_sent(source: str, name: str) -> NotSent:
-    return NotSent(f"{source} was not sent: no connection to the host ({name}).")
-
-
-def _no_tunnel(source: str, said: str) -> ImagePipelineError:
-    if "407" in said:
-        return Misconfigured(f"{source} was not sent: the proxy asks for credentials (407).")
-    return _not_sent(source, "ProxyError")
-
-
-def _uncertain(source: str, name: str) -> Uncertain:
-    return Uncertain(f"{source} had left when the connection failed ({name}): no readable answer came.")
 
 
 @asynccontextmanager
@@ -211,7 +174,7 @@ async def send_with_aiohttp(access: ApiAccess, request: ApiRequest, session: aio
         ) as response:
             body = await _aread_capped(response)
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-        failure = _named_aiohttp(exc, source_of(access, request))
+        failure = named_aiohttp(exc, source_of(access, request))
     else:
         return _answer(access, request, response.status, response.headers, body)
     raise failure  # as in send_with_requests
@@ -236,21 +199,3 @@ def _proxy_for(url: str) -> str | None:
         return None
     proxies = getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")
-
-
-def _named_aiohttp(error: Exception, source: str) -> ImagePipelineError:
-    import aiohttp
-
-    name = type(error).__name__
-    # From the special to the general: a connector error is also a ClientOSError, a connect timeout also a timeout.
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return _bad_certificate(source, _verify_reason(str(error.certificate_error)))
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _no_tunnel(source, str(error.status))
-    if isinstance(error, aiohttp.ClientConnectorSSLError):
-        return _uncertain(source, name)
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return _not_sent(source, name)
-    if isinstance(error, aiohttp.InvalidURL) or not isinstance(error, aiohttp.ClientError | TimeoutError):
-        return Misconfigured(f"{source} could not be formed ({name}): check the host and the key of the connection.")
-    return _uncertain(source, name)

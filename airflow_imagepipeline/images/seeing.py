@@ -16,6 +16,7 @@ from airflow_imagepipeline.images.inspection import (
     inspect_file,
 )
 from airflow_imagepipeline.images.likeness import Miniature
+from airflow_imagepipeline.images.thumbnail import plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -96,7 +97,7 @@ def _kept(facts: ImageFacts, image: Image.Image) -> Seen:
     image.draft(None, (_SEEN_SIDE, _SEEN_SIDE))
     # Before anything else is done, so that what follows cannot hide that there is no more.
     image.load()
-    small = _smaller(_plain(image))
+    small = _smaller(plain(image))
     upright = ImageOps.exif_transpose(small)
     is_turned = image.getexif().get(_ORIENTATION) in _TURNED
     width, height = (facts.height, facts.width) if is_turned else (facts.width, facts.height)
@@ -105,15 +106,6 @@ def _kept(facts: ImageFacts, image: Image.Image) -> Seen:
     copy.paste(upright.convert("RGB"), mask=alpha)
     spread = max(ImageStat.Stat(copy).stddev + (ImageStat.Stat(alpha).stddev if alpha else []))
     return Seen(facts.format, width, height, copy, spread)
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Return the pixels as something that can be made smaller: not a palette, not 16 bits."""
-    if image.mode.startswith("I"):
-        return image.point(lambda value: value * (1 / 256)).convert("L")
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    return image if image.mode in {"L", "RGB"} else image.convert("RGB")
 
 
 def _smaller(image: Image.Image) -> Image.Image:

@@ -62,12 +62,21 @@ def _decoded(path: Path, size: tuple[int, int], paper: str) -> Image.Image:
     return upright
 
 
+def plain(image: Image.Image) -> Image.Image:
+    """Return the pixels as something that can be made smaller: not a palette, not 16 bits."""
+    if image.mode.startswith("I"):
+        return image.point(lambda value: value * (1 / 256)).convert("L")
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in {"L", "RGB"} else image.convert("RGB")
+
+
 def _flat(image: Image.Image, paper: str) -> Image.Image:
     from PIL import Image
 
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    clear = image.convert("RGBA")
+    clear = plain(image)
+    if clear.mode != "RGBA":
+        return clear.convert("RGB")
     ground = Image.new("RGB", clear.size, paper)
     ground.paste(clear, mask=clear.getchannel("A"))
     return ground

@@ -25,6 +25,7 @@ from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.images.acceptance import compared, verdict
 from airflow_imagepipeline.images.inspection import NotAnImage
 from airflow_imagepipeline.images.seeing import Seen, seen
+from airflow_imagepipeline.landing.few_warnings import FewWarnings
 from airflow_imagepipeline.landing.own_checks import own_checks, resolved
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class Gate:
         self._downloader = downloader
         self._aws_conn_id = aws_conn_id
         self._checks = resolved(acceptance.checks)
+        self._missing = FewWarnings(_log)
+        self.rejected = FewWarnings(_log)
+        """Tells of results that are not accepted."""
 
     def original(self, address: str | None, scratch: Path) -> Original:
         """
@@ -122,7 +126,7 @@ class Gate:
         copy_input(address, self._aws_conn_id, path)
 
     def _without(self, why: str) -> Original:
-        _log.warning("Results are not compared with their input, which cannot be read here: %s", why)
+        self._missing.warn("Results are not compared with their input, which cannot be read here: %s", why)
         return Original(missing=why)
 
     def judge(self, result: Path, original: Original) -> Judgement:

@@ -71,7 +71,7 @@ def land_job(
         raise _failure(job, folder, landing.done, error) from error
     _warn_of_blank(images)
     if provenance is not None:
-        explain(job, images, folder, provenance, taken_over=landing.taken_over)
+        explain(job, images, folder, provenance, taken_over=landing.taken_over, overwrite=overwrite)
     rejected = [image for image in images if is_rejected(image)]
     accepted = [image for image in images if not is_rejected(image)]
     return JobResult(job.handle, job.status, images=accepted, rejected=rejected, cost=job.cost)
@@ -112,15 +112,16 @@ def _failure(job: Job, folder: Folder, done: int, error: Exception) -> LandingFa
         reason = f"this machine's temporary folder cannot be written ({error.strerror or type(error).__name__})."
     count = len(job.download_urls)
     what = f"image {done + 1} of {count} was" if count else "its images were"
-    return LandingFailed(
-        f"Job {job.handle.job_id} is done, but {what} not landed in {folder.uri}: {reason} "
-        "A retry of the task goes on from here and pays nothing."
-    )
+    way_on = "A retry of the task goes on from here and pays nothing."
+    if job.handle.job_id is None:
+        way_on = "The API gave it no id, so that nothing leads back to its images."
+    return LandingFailed(f"Job {job.handle.job_id} is done, but {what} not landed in {folder.uri}: {reason} {way_on}")
 
 
 def _warn_of_blank(images: list[LandedImage]) -> None:
     for image in images:
-        if image.blank:
+        # Of one that was refused, the gate has told already.
+        if image.blank and not is_rejected(image):
             _log.warning("%s looks blank: the vendor's safety filter returns black images.", image.uri)
 
 
@@ -177,8 +178,8 @@ class _Landing:
         self._folder.put(full_name, file, overwrite=overwrite)
         download.path.unlink()
         uri = self._folder.uri_of(full_name)
-        if checks.get("reasons"):
-            _log.warning("%s is rejected: %s", uri, " ".join(checks["reasons"]))
+        if self._gate is not None and checks.get("reasons"):
+            self._gate.rejected.warn("%s is rejected: %s", uri, " ".join(checks["reasons"]))
         return LandedImage(uri, download.sha256, download.size, facts.format, facts.width, facts.height, blank, checks)
 
     def _judged(self, path: Path, scratch: Path) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.text import cleaned
@@ -13,13 +14,17 @@ from airflow_imagepipeline.contract.text import cleaned
 Check: TypeAlias = Callable[[str, str | None], Any]
 """Called with the paths of a result and of its input (None where there is none); returns why the result is bad."""
 
+# A comparison of numbers of NumPy gives one of these, which is no bool of Python.
+_BOOLEANS: Final = frozenset({"bool", "bool_"})
+
 
 def resolved(names: Iterable[str]) -> dict[str, Check]:
     """
     Return the functions of these names. To be asked before anything is submitted: an unknown name costs nothing then.
 
     :param names: ``module.function``, importable where the task runs.
-    :raises InvalidParameters: when a module cannot be imported, or has no such function.
+    :raises InvalidParameters: when a module cannot be imported, has no such function, or has one that cannot be called
+        with two paths.
     """
     return {name: _function(name) for name in names}
 
@@ -38,8 +43,24 @@ def _function(name: str) -> Check:
     if not callable(found):
         msg = f"accept: checks: {cleaned(module_name, 120)} has no function {cleaned(function_name, 80)!r}"
         raise InvalidParameters(msg)
+    if not _takes_two(found):
+        msg = (
+            f"accept: checks: {cleaned(name, 200)} cannot be called with two paths: write it as "
+            "def check(result, original)"
+        )
+        raise InvalidParameters(msg)
     check: Check = found
     return check
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind("result", None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # one that is written in C does not say
+    return True
 
 
 def own_checks(checks: Mapping[str, Check] | Iterable[str], result: Path, original: Path | None) -> list[str]:
@@ -63,8 +84,8 @@ def _said(check: Check, result: Path, original: Path | None) -> str:
         return f"it raised {type(exc).__name__}"
     if isinstance(answer, str):
         return cleaned(answer).rstrip(".")
-    if answer is None or answer is True:
+    if answer is None:
         return ""
-    if answer is False:
-        return "it returned False"
+    if type(answer).__name__ in _BOOLEANS:
+        return "" if answer else "it returned False"
     return f"it returned {type(answer).__name__}; a check returns None or True for good, or the reason as a text"

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from airflow_imagepipeline import __version__
@@ -56,17 +57,24 @@ class Provenance:
         return cls(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=index)
 
     def asked(
-        self, parameters: JobParameters, seed: int | None, *, digests: Mapping[str, str], fingerprint: str | None = None
+        self,
+        parameters: JobParameters,
+        seed: int | None,
+        *,
+        digests: Mapping[str, str],
+        versions: Mapping[str, str] = MappingProxyType({}),
+        fingerprint: str | None = None,
     ) -> Self:
         """
         Return this with what was asked for.
 
         :param seed: the one that was sent.
         :param digests: input address to the SHA-256 (hex) of its bytes, where it is known.
+        :param versions: input address to what its storage, or the user, calls these bytes, where it is known.
         :param fingerprint: None means that of the parameters.
         """
         inputs = tuple(
-            InputImage(without_signature(address), digests.get(address))
+            InputImage(without_signature(address), digests.get(address), versions.get(address))
             for address in dict.fromkeys(parameters.inputs())
         )
         request = request_of(parameters, seed)
@@ -101,7 +109,13 @@ class Provenance:
 
 
 def explain(
-    job: Job, images: Sequence[LandedImage], folder: Folder, provenance: Provenance, *, taken_over: Collection[str] = ()
+    job: Job,
+    images: Sequence[LandedImage],
+    folder: Folder,
+    provenance: Provenance,
+    *,
+    taken_over: Collection[str] = (),
+    overwrite: bool = False,
 ) -> None:
     """
     Write the sidecars of a job's images, which are in storage already.
@@ -109,16 +123,14 @@ def explain(
     One that is there, is of the same bytes and knows as much is left as it is.
 
     :param taken_over: addresses of images that an earlier try has landed.
+    :param overwrite: whether a file of the name that is no sidecar is replaced, too.
     :raises LandingFailed: when one could not be written. Where no retry could go on, that is only warned of.
     """
     try:
         for image in images:
             name = image.uri.removeprefix(f"{folder.uri}/") + SUFFIX
-            sidecar = provenance.sidecar(job, image)
             may_be_there = image.uri in taken_over or provenance.fingerprint is None
-            if not may_be_there or not _is_explained(folder, name, sidecar):
-                # Half a surrogate, which JSON can hold and UTF-8 cannot, is written as JSON's own escape of it.
-                folder.write(name, sidecar.to_text().encode("utf-8", "backslashreplace"))
+            _write(folder, name, provenance.sidecar(job, image), may_be_there=may_be_there, overwrite=overwrite)
     except StorageFailed as error:
         what = f"The images of job {job.handle.job_id} are landed in {folder.uri}, but their sidecars are not: {error}"
         if job.handle.job_id is None:
@@ -128,10 +140,28 @@ def explain(
         raise LandingFailed(msg) from error
 
 
-def _is_explained(folder: Folder, name: str, sidecar: Sidecar) -> bool:
-    content = folder.content(name)
+def _write(folder: Folder, name: str, sidecar: Sidecar, *, may_be_there: bool, overwrite: bool) -> None:
+    # Half a surrogate, which JSON can hold and UTF-8 cannot, is written as JSON's own escape of it.
+    content = sidecar.to_text().encode("utf-8", "backslashreplace")
+    if not may_be_there and not overwrite and folder.create(name, content):
+        return
+    if may_be_there or not overwrite:
+        there = folder.content(name)
+        earlier = _sidecar_in(there)
+        if may_be_there and earlier is not None and _knows_as_much(earlier, sidecar):
+            return
+        if there is not None and earlier is None and not overwrite:
+            _log.warning("%s is no sidecar of this provider: it is left as it is.", folder.uri_of(name))
+            return
+    folder.write(name, content)
+
+
+def _sidecar_in(content: bytes | None) -> Sidecar | None:
     try:
-        earlier = sidecar_in(content or b"")
+        return sidecar_in(content or b"")
     except ValueError:
-        return False
+        return None
+
+
+def _knows_as_much(earlier: Sidecar, sidecar: Sidecar) -> bool:
     return earlier.sha256 == sidecar.sha256 and (earlier.fingerprint is not None or sidecar.fingerprint is None)

@@ -14,8 +14,8 @@ from airflow_imagepipeline.exceptions import wait_sentence
 from airflow_imagepipeline.landing.inputs import links_for
 from airflow_imagepipeline.landing.landing import land_job
 from airflow_imagepipeline.landing.provenance import Provenance
+from airflow_imagepipeline.policy.job_event import Outcome, event_of
 from airflow_imagepipeline.policy.resending import Verdict, verdict
-from airflow_imagepipeline.policy.waiting import Outcome, event_of
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.contract.job import Job

@@ -220,12 +220,13 @@ class ImagePipelineBatchOperator(BaseOperator):
         return self._ended(context, turn)
 
     def _refuse_change(self, run: BatchRun, told: BatchEvent | None) -> None:
-        if told is not None and not told.plan.startswith(f"{run.base}-"):
+        # Other work for all rows: what this run has paid for would be paid again, with nobody asking for it.
+        if run.is_changed or (told is not None and not told.plan.startswith(f"{run.base}-")):
             run.release()
             msg = (
-                "The arguments are others than when the task deferred, so nothing more was submitted: a template that "
-                "gives another value at every start (now(), uuid4(), try_number) is the usual cause. Give it a value "
-                "of the run, and clear the task: what is in flight is taken up."
+                "The arguments are others than when the task deferred or was tried first, so nothing more was "
+                "submitted: a template that gives another value at every start (now(), uuid4(), try_number) is the "
+                "usual cause. Give it a value of the run, and clear the task: what is in flight is taken up."
             )
             raise BatchFailed(msg)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,19 +12,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from airflow_imagepipeline.batch.clears import Clears
 from airflow_imagepipeline.batch.landing import Lander
-from airflow_imagepipeline.batch.lease_keeping import LEASE
+from airflow_imagepipeline.batch.lease_keeping import taken_ledger
 from airflow_imagepipeline.batch.plan_making import Asked
 from airflow_imagepipeline.batch.planning import planned_rows
-from airflow_imagepipeline.batch.run import BatchRun
+from airflow_imagepipeline.batch.run import MANIFESTS, BatchRun
 from airflow_imagepipeline.batch.work import Work
 from airflow_imagepipeline.compat import task_state_store
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.landing.gate import gate_for
 from airflow_imagepipeline.landing.inputs import LONGEST_SIGNATURE, links_for
+from airflow_imagepipeline.landing.landing import REJECTED
 from airflow_imagepipeline.landing.provenance import Provenance
 from airflow_imagepipeline.operators.batch_arguments import checked_shard
-from airflow_imagepipeline.records.object_storage import Ledger, Owner
+from airflow_imagepipeline.records.object_storage import Owner
 from airflow_imagepipeline.storage.folder import open_folder
 
 if TYPE_CHECKING:
@@ -36,6 +39,11 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.policy.ledger_entry import RowPhase
     from airflow_imagepipeline.storage.folder import Folder
 
+_log: Final = logging.getLogger(__name__)
+
+_OVER: Final = frozenset({"failed", "removed", "skipped", "success", "upstream_failed"})
+"""States in which Airflow starts a task no more, unless a human clears it."""
+_LEDGER: Final = "_imagepipeline"
 _LONGEST_NAME: Final = 80
 _PAIRS: Final = 12
 """Pairs of before and after on a contact sheet."""
@@ -50,52 +58,56 @@ def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], opt
     """
     ti = context["ti"]
     _ = task.hook.access
+    shard = checked_shard(task.shard)
+    folder = open_folder(task.destination, task.aws_conn_id)
+    home = open_folder(_home(task, shard), task.aws_conn_id)
+    work = _work(task, context, options, folder)
+    _warn_of_date(task, context)
+    folder.prepare()
+    home.prepare()
+    owner = Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+    asked = _asked(task, ti, owner, home, options)
+    ledger = taken_ledger(home, owner, lambda other: _is_over(ti, other))
+    return BatchRun(task.hook, folder, home, ledger, asked=asked, work=work, store=task_state_store(context))
+
+
+def _work(task: ImagePipelineBatchOperator, context: Mapping[str, Any], options: BatchOptions, folder: Folder) -> Work:
     gate = gate_for(task.accept, task.hook, task.aws_conn_id)
+    provenance = Provenance.of_task(context) if task.provenance else None
 
     def parameters(row: PlannedRow) -> JobParameters:
         return task.parameters_class.checked(row.arguments)
 
-    shard = checked_shard(task.shard)
-    owner = Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
-    folder = open_folder(task.destination, task.aws_conn_id)
-    home = open_folder(_home(task, shard), task.aws_conn_id)
-    _warn_of_date(task, context)
-    folder.prepare()
-    home.prepare()
-    run = _digest(list(owner.to_payload().values()))[:16]
-    clears = _clears(home, run, ti.max_tries)
-    asked = Asked(
-        lambda: _rows(task, shard, run),
-        _base(task, ti.run_id, run, clears),
-        run,
-        clears > 0,
-        task.parameters_class.api,
-        options,
-    )
-    ledger = Ledger.take(home, owner, lease_seconds=LEASE)
-    provenance = Provenance.of_task(context) if task.provenance else None
-
     def land(row: PlannedRow, job: Job) -> tuple[RowPhase, dict[str, Any]]:
         # What this very work has written before, a blank image say, may be replaced.
-        overwrite = options.overwrite or bool(row.earlier.get("replaces"))
-        return Lander(task.hook, folder, parameters, overwrite=overwrite, gate=gate, provenance=provenance).land(
-            row, job
+        overwrite = options.overwrite or (row.stem is not None and row.earlier.get("replaces") == row.stem)
+        lander = Lander(task.hook, folder, parameters, overwrite=overwrite, gate=gate, provenance=provenance)
+        return lander.land(row, job)
+
+    return Work(parameters, _Links(task).of, land)
+
+
+def _asked(task: ImagePipelineBatchOperator, ti: Any, owner: Owner, home: Folder, options: BatchOptions) -> Asked:
+    run = _digest(list(owner.to_payload().values()))[:16]
+    clears = Clears.of(home, run, ti.max_tries, _digest([task.parameters_class.api.name, task.request, task.reuse]))
+    base = _base(task, ti.run_id, run, clears.count)
+    return Asked(lambda: _rows(task, run), base, run, clears, task.parameters_class.api, options)
+
+
+def _is_over(ti: Any, owner: Owner) -> bool:
+    # A batch that has deferred holds its ledger until its deadline, and a human may have ended it since.
+    try:
+        found = ti.get_task_states(
+            dag_id=owner.dag_id, run_ids=[owner.run_id], task_ids=[owner.task_id], map_index=owner.map_index
         )
-
-    work = Work(parameters, _Links(task).of, land)
-    return BatchRun(task.hook, folder, home, ledger, asked=asked, work=work, store=task_state_store(context))
-
-
-def _clears(home: Folder, run: str, max_tries: int) -> int:
-    # Airflow raises max_tries at every clear, never at a retry. What it was at first is kept: the task's own retries
-    # may be edited between two tries.
-    name, first = f"runs/{run}.json", json.dumps({"v": 1, "max_tries": max_tries}).encode()
-    if not home.create(name, first):
-        first = home.content(name) or first
-    return max(0, max_tries - int(json.loads(first)["max_tries"]))
+        states = list(found.get(owner.run_id, {}).values())
+    except Exception as exc:  # noqa: BLE001 - of whom nothing can be asked, it is believed that it goes on
+        _log.info("Airflow does not tell the state of %s (%s).", owner, type(exc).__name__)
+        return False
+    return len(states) == 1 and str(states[0]) in _OVER
 
 
-def _rows(task: ImagePipelineBatchOperator, shard: tuple[int, int] | None, run: str) -> Iterable[PlannedRow]:
+def _rows(task: ImagePipelineBatchOperator, run: str) -> Iterable[PlannedRow]:
     inputs = getattr(task.inputs, "rows", task.inputs)
     return planned_rows(
         inputs,
@@ -105,9 +117,16 @@ def _rows(task: ImagePipelineBatchOperator, shard: tuple[int, int] | None, run: 
         link_field=task.parameters_class.link_fields[0],
         aws_conn_id=task.aws_conn_id,
         upload_inputs=task.upload_inputs,
+        destination=task.destination,
+        reserved=_reserved(task),
         salt=run if task.reuse == "never" else "",
-        shard=shard,
+        shard=checked_shard(task.shard),
     )
+
+
+def _reserved(task: ImagePipelineBatchOperator) -> list[str]:
+    inside, home = f"{task.destination.rstrip('/')}/", _home(task, None).rstrip("/")
+    return [_LEDGER, MANIFESTS, REJECTED, *([home.removeprefix(inside)] if home.startswith(inside) else [])]
 
 
 def with_sheet(task: ImagePipelineBatchOperator, summary: BatchSummary) -> BatchSummary:
@@ -130,7 +149,7 @@ def with_sheet(task: ImagePipelineBatchOperator, summary: BatchSummary) -> Batch
 
 
 def _home(task: ImagePipelineBatchOperator, shard: tuple[int, int] | None) -> str:
-    home = task.ledger or f"{task.destination.rstrip('/')}/_imagepipeline"
+    home = task.ledger or f"{task.destination.rstrip('/')}/{_LEDGER}"
     return home if shard is None else f"{home.rstrip('/')}/shard-{shard[0]}-of-{shard[1]}"
 
 

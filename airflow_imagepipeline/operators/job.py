@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -18,28 +17,25 @@ from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidPar
 from airflow_imagepipeline.contract.job import Job, JobHandle
 from airflow_imagepipeline.contract.job_parameters import JobParameters, is_unset
 from airflow_imagepipeline.contract.result import JobResult
-from airflow_imagepipeline.contract.sidecar import is_sidecar
 from airflow_imagepipeline.exceptions import submission_failure, wait_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.landing.inputs import links_for, refuse_files
-from airflow_imagepipeline.landing.landing import land_job, refuse_rejected
+from airflow_imagepipeline.landing.landing import refuse_rejected
 from airflow_imagepipeline.links.storage import LandedImageLink
-from airflow_imagepipeline.operators.provenance import keep_digests, task_provenance
-from airflow_imagepipeline.operators.submission import Submission
+from airflow_imagepipeline.operators.delivery import Delivery
+from airflow_imagepipeline.operators.provenance import keep_digests
+from airflow_imagepipeline.operators.submission import Submission, refuse_other_host
+from airflow_imagepipeline.policy.job_event import JobEvent, Outcome, event_of, uncancelled
 from airflow_imagepipeline.policy.submission import Phase
-from airflow_imagepipeline.policy.waiting import JobEvent, Outcome, event_of, uncancelled
+from airflow_imagepipeline.policy.waiting import check_seconds
 from airflow_imagepipeline.records.task_state import mark
-from airflow_imagepipeline.storage.folder import checked_stem
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_imagepipeline.landing.gate import Gate
-    from airflow_imagepipeline.landing.provenance import Provenance
-    from airflow_imagepipeline.storage.folder import Folder
-
 BACKSTOP: Final = 300.0
 """Seconds after the deadline in which the trigger must have ended by itself."""
+_PHASES: Final = {Outcome.FAILED: Phase.FAILED, Outcome.LOST: Phase.LOST, Outcome.REFUSED: Phase.LOST}
 
 
 class ImagePipelineJobOperator(BaseOperator):
@@ -61,6 +57,8 @@ class ImagePipelineJobOperator(BaseOperator):
         nothing passes.
     :param provenance: write next to each landed image, as ``<file>.json``, what it was made from: the request with its
         prompt and seed, digests, who asked for it. Never the key, nor what signs a link.
+    :param strict_count: fail the task when fewer images came than ``samples`` asked for (without it, a warning says
+        so). What came is landed first; a retry looks at the same job again and pays nothing.
     :param on_ambiguous_submit: what to do when a submit request may or may not have been accepted: ``fail`` stops for a
         human and never pays twice; ``resubmit`` submits again, at the risk of paying twice.
     :param retry_failed_jobs: whether an automatic retry submits anew (and pays again) after the vendor reports a failed
@@ -78,7 +76,6 @@ class ImagePipelineJobOperator(BaseOperator):
     """The endpoint's parameters; each of their fields is an argument and an attribute of the operator."""
     upload_inputs: bool = False
     _job_id: str | None = None
-    _digests: Mapping[str, str] | None = None
 
     def __init__(
         self,
@@ -95,6 +92,7 @@ class ImagePipelineJobOperator(BaseOperator):
         accept: Mapping[str, Any] | None = None,
         provenance: bool = True,
         return_urls: bool = True,
+        strict_count: bool = False,
         on_ambiguous_submit: str = "fail",
         retry_failed_jobs: bool = False,
         job_id: str | None = None,
@@ -113,6 +111,7 @@ class ImagePipelineJobOperator(BaseOperator):
         self.accept = accept
         self.provenance = provenance
         self.return_urls = return_urls
+        self.strict_count = strict_count
         self.on_ambiguous_submit = on_ambiguous_submit
         self.retry_failed_jobs = retry_failed_jobs
         self.job_id = job_id
@@ -161,11 +160,13 @@ class ImagePipelineJobOperator(BaseOperator):
         :param event: what the trigger fired, see :class:`JobEvent`.
         """
         ended = JobEvent.from_payload(event)
-        if ended.outcome is Outcome.SUCCEEDED:
-            try:
+        self._job_id = ended.handle.job_id
+        try:
+            refuse_other_host(context, self.hook, ended.handle)
+            if ended.outcome is Outcome.SUCCEEDED:
                 ended = self.hook.last_look(ended.handle)
-            except ImagePipelineError as error:
-                ended = JobEvent(ended.handle, Outcome.UNREACHABLE, str(error))
+        except ImagePipelineError as error:
+            ended = JobEvent(ended.handle, Outcome.UNREACHABLE, str(error))
         return self._ended(context, ended)
 
     def on_kill(self) -> None:
@@ -196,43 +197,19 @@ class ImagePipelineJobOperator(BaseOperator):
         )
 
     def _check_arguments(self) -> None:
-        if self.destination and not self.wait_for_completion:
-            msg = "destination: landing needs wait_for_completion=True; without it use the sensor and the transfer."
-            raise InvalidParameters(msg)
-        for name, seconds in {"poll_interval": self.poll_interval, "timeout": self.timeout}.items():
-            if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-                msg = f"{name}: {seconds!r} is not a number of seconds above 0"
-                raise InvalidParameters(msg)
+        check_seconds(poll_interval=self.poll_interval, timeout=self.timeout)
         if self.on_ambiguous_submit not in {"fail", "resubmit"}:
             msg = f"on_ambiguous_submit: {self.on_ambiguous_submit!r} is neither 'fail' nor 'resubmit'"
             raise InvalidParameters(msg)
-        if self.file_stem:
-            checked_stem(self.file_stem)
-        _ = self._gate
+        self._delivery.check()
 
     @cached_property
-    def _gate(self) -> Gate | None:
-        from airflow_imagepipeline.landing.gate import gate_for
-
-        return gate_for(self.accept, self.hook, self.aws_conn_id)
-
-    @cached_property
-    def _folder(self) -> Folder | None:
-        from airflow_imagepipeline.storage.folder import open_folder
-
-        return open_folder(self.destination, self.aws_conn_id) if self.destination else None
+    def _delivery(self) -> Delivery:
+        return Delivery(self)
 
     def _prepare(self, context: Context) -> dict[str, str]:
         # All that can be refused is refused here, before the request that is paid for.
-        from airflow_imagepipeline.storage.folder import AlreadyThere
-
-        if self._folder is not None:
-            self._folder.prepare()
-            there = self._folder.names(self.file_stem) if self.file_stem and not self.overwrite else []
-            if images := [name for name in there if not is_sidecar(name)]:
-                where = self._folder.uri_of(images[0])
-                msg = f"{where} exists: give another file_stem, or overwrite=True. Nothing was submitted."
-                raise AlreadyThere(msg)
+        self._delivery.prepare()
         parameters = self.parameters()
         try:
             self.hook.refuse_unreachable_inputs(parameters.to_payload({}))
@@ -240,8 +217,8 @@ class ImagePipelineJobOperator(BaseOperator):
             links = links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=upload, digests=digests)
         except ImagePipelineError as error:
             raise submission_failure(error, RequestKind.UPLOAD) from error
-        if self._folder is not None and self.provenance:
-            self._digests = digests
+        if self._delivery.writes_sidecars:
+            self._delivery.digests = digests
             keep_digests(context, parameters, digests)
         return links
 
@@ -265,37 +242,15 @@ class ImagePipelineJobOperator(BaseOperator):
 
     def _ended(self, context: Context, ended: JobEvent) -> dict[str, Any]:
         if ended.job is None or ended.outcome is not Outcome.SUCCEEDED:
-            phase = {Outcome.FAILED: Phase.FAILED, Outcome.LOST: Phase.LOST, Outcome.REFUSED: Phase.LOST}.get(
-                ended.outcome
-            )
-            if phase is not None:
+            if (phase := _PHASES.get(ended.outcome)) is not None:
                 mark(context, ended.handle, phase, self.timeout)
             raise wait_failure(ended, retryable=self.retry_failed_jobs)
-        if self._folder is not None:
-            known = self._known_of(context, ended.handle) if self.provenance else None
-            result = land_job(
-                self.hook,
-                ended.job,
-                self._folder,
-                self.file_stem,
-                overwrite=self.overwrite,
-                provenance=known,
-                gate=self._gate,
-                original=self._original,
-            )
-        else:
-            # Without an id the job can never be looked at again: its links are all there is of what was paid for.
-            is_wanted = self.return_urls or ended.handle.job_id is None
-            links = ended.job.download_urls if is_wanted else None
-            result = JobResult(ended.handle, ended.job.status, download_urls=links, cost=ended.job.cost)
-        mark(context, ended.handle, Phase.STORED if self._folder else Phase.HANDED_OVER, self.timeout)
-        return refuse_rejected(result).to_payload()
-
-    @property
-    def _original(self) -> str | None:
-        # A job that was handed in may be one of another input.
-        return self.parameters().inputs()[0] if self._gate is not None and is_unset(self.job_id) else None
-
-    def _known_of(self, context: Context, handle: JobHandle) -> Provenance:
-        is_handed_in, digests = not is_unset(self.job_id), self._digests or {}
-        return task_provenance(context, handle, self.parameters, is_handed_in=is_handed_in, digests=digests)
+        few = self._delivery.too_few(ended.job)
+        if few is not None:
+            self.log.warning("%s", few)
+        result = self._delivery.deliver(context, ended.job)
+        mark(context, ended.handle, Phase.HANDED_OVER if result.images is None else Phase.STORED, self.timeout)
+        refuse_rejected(result)
+        if few is not None and self.strict_count:
+            raise few
+        return result.to_payload()

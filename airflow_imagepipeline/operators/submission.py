@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_imagepipeline.contract.errors import ImagePipelineError, Uncertain
+from airflow_imagepipeline.contract.errors import ImagePipelineError, Misconfigured, Uncertain
 from airflow_imagepipeline.contract.job import Job, JobHandle
 from airflow_imagepipeline.exceptions import RecordUnavailable, SubmissionUncertain, submission_failure
 from airflow_imagepipeline.policy.resending import SUBMIT_ATTEMPTS
@@ -21,10 +21,12 @@ from airflow_imagepipeline.policy.submission import (
     Wish,
     decide,
     decide_without_records,
+    in_doubt_sentence,
+    is_same_host,
     uncertain_sentence,
     why_not,
 )
-from airflow_imagepipeline.records.task_state import records_of
+from airflow_imagepipeline.records.task_state import record_of, records_of
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.contract.job_parameters import JobParameters
@@ -88,7 +90,7 @@ class Submission:
             log.warning("An earlier request may have been taken; on_ambiguous_submit='resubmit' submits again.")
         elif action is not Action.SUBMIT:
             raise self._stopped(action)
-        return self._send(prepare())
+        return self._send(prepare(), is_in_doubt=action is Action.SUBMIT_AGAIN)
 
     def deadline(self) -> float:
         """Return the seconds since the epoch at which the job must be done: decided once, kept through retries."""
@@ -127,7 +129,7 @@ class Submission:
         failure = RecordUnavailable if action is Action.OTHER_HOST else SubmissionUncertain
         return failure(why_not(action, self.record, self._wish))
 
-    def _send(self, links: Mapping[str, str]) -> Job:
+    def _send(self, links: Mapping[str, str], *, is_in_doubt: bool) -> Job:
         parameters = self._parameters.with_seed(random.SystemRandom())
         self._begin(parameters.seed)
         failures = 0
@@ -135,12 +137,12 @@ class Submission:
             try:
                 job = self._hook.submit_job(parameters, links)
             except Uncertain as error:
-                failures += 1
+                failures, is_in_doubt = failures + 1, True
                 if not self._wish.resubmit or failures >= SUBMIT_ATTEMPTS:
                     raise self._uncertain(error) from error
                 log.warning("%s It is submitted again: on_ambiguous_submit='resubmit'.", error)
             except ImagePipelineError as error:
-                raise (self._failed(error) if failures == 0 else self._failed_later(error)) from error
+                raise (self._failed_later(error) if is_in_doubt else self._failed(error)) from error
             else:
                 break
         self._submitted(job)
@@ -204,9 +206,25 @@ class Submission:
         failure = submission_failure(error)
         if isinstance(failure, SubmissionUncertain):
             return self._uncertain(error)
-        return type(failure)(uncertain_sentence(str(error), self.record))
+        failure.args = (in_doubt_sentence(str(error), self.record),)
+        return failure
 
     def _write(self, record: SubmissionRecord) -> None:
         self.record = record
         if self._records is not None:
             self._records.keep(record)
+
+
+def refuse_other_host(context: Mapping[str, Any], hook: ImagePipelineHook, handle: JobHandle) -> None:
+    """
+    Refuse to look for a job where it never was: the connection may have been edited while the task was deferred.
+
+    :raises Misconfigured: naming both hosts.
+    """
+    record = record_of(context, handle)
+    if record is not None and not is_same_host(record.origin, hook.access.origin):
+        msg = (
+            f"it was submitted to {record.origin}, but connection {hook.imagepipeline_conn_id!r} leads to "
+            f"{hook.access.origin} now. Restore the connection: a retry looks at the same job."
+        )
+        raise Misconfigured(msg)

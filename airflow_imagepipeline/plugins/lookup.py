@@ -36,7 +36,7 @@ from airflow_imagepipeline.plugins.task_instances import (
     is_mapped,
     map_index_of,
 )
-from airflow_imagepipeline.plugins.under_way import batch_under_way
+from airflow_imagepipeline.plugins.under_way import batch_under_way, batches_under_way
 
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -187,20 +187,23 @@ def _batch_page(batch: BatchFound, storage: Storage, query: Query) -> dict[str, 
 
 
 def _run_page(dag_id: str, run_id: str, query: Query) -> dict[str, Any]:
-    number, task_id = max(1, _number(query.get("page"))), query.get("task") or None
-    found = find_run(dag_id, run_id, task_id, offset=(number - 1) * RUN_PAGE, limit=RUN_PAGE)
+    task_id = query.get("task") or None
+    found = find_run(dag_id, run_id, task_id, number=_number(query.get("page")), size=RUN_PAGE)
     if found is None:
         raise NothingThere
+    under_way = batches_under_way(dag_id, run_id, task_id) if found.number == 1 else []
     results = [(task, read_result(task.result)) for task in found.tasks]
+    cards = [tiles.card_of(task, result) for task, result in results if result is not None]
     return {
         "kind": "run",
         "dag_id": dag_id,
         "run_id": run_id,
         "task_id": task_id,
         "filters": {"task": task_id} if task_id else {},
-        "cards": [tiles.card_of(task, result) for task, result in results if result is not None],
-        "number": number,
-        "pages": max(1, -(-found.total // RUN_PAGE)),
+        "cards": [*(tiles.card_under_way(task, told) for task, told in under_way), *cards],
+        "under_way": len(under_way),
+        "number": found.number,
+        "pages": found.pages,
         "total": found.total,
     }
 

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Final
 
 from airflow_imagepipeline.contract.manifest import ManifestRow, RowOutcome
 from airflow_imagepipeline.plugins.stored import NotReadable, Storage
+from airflow_imagepipeline.plugins.words import is_number
 
 PAGE: Final = 48
 """Rows of a page."""
@@ -233,6 +234,6 @@ def _is_sound(row: ManifestRow) -> bool:
     mappings = (row.cost, row.timings, row.checks, *(image.checks for image in row.images))
     return (
         all(isinstance(text, str) for text in texts)
-        and all(isinstance(number, int) for number in (row.index, row.attempts, *sizes))
+        and all(isinstance(number, int) and is_number(number) for number in (row.index, row.attempts, *sizes))
         and all(isinstance(mapping, Mapping) for mapping in mappings)
     )

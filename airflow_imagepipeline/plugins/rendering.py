@@ -51,7 +51,9 @@ class Renderer:
         :param name: of its template, unless the values name one as ``kind``.
         """
         template = self._templates.get_template(f"{values.get('kind', name)}.html")
-        return template.render({"root": "../" * _depth(request), **values})
+        text = template.render({"root": "../" * _depth(request), **values})
+        # Half a surrogate, which JSON and names on a disk can hold, and UTF-8 cannot.
+        return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _depth(request: Request) -> int:

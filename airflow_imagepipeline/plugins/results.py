@@ -11,6 +11,7 @@ from airflow_imagepipeline.contract.manifest import ManifestRow, RowOutcome
 from airflow_imagepipeline.contract.result import LandedImage
 from airflow_imagepipeline.contract.sidecar import sidecar_in
 from airflow_imagepipeline.contract.text import without_signature
+from airflow_imagepipeline.plugins.words import is_number
 
 MOST_IMAGES: Final = 16
 """Images of one job that are shown; the API gives four."""
@@ -222,11 +223,11 @@ def _text(value: Any) -> str:
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and is_number(value) else None
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return float(value) if is_number(value) else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

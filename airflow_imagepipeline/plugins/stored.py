@@ -181,7 +181,8 @@ def _split(uri: str, aws_conn_id: str, *, levels: int = 1) -> tuple[Folder, str]
 
 @lru_cache(maxsize=16)
 def _folder(address: str, aws_conn_id: str, _minute: int) -> Folder:
-    return open_folder(address, aws_conn_id)
+    # A storage that does not answer must not hold the few threads of the tab, which serve everybody.
+    return open_folder(address, aws_conn_id, hurried=True)
 
 
 @contextmanager

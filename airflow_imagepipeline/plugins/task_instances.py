@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -16,9 +16,11 @@ from airflow.models.renderedtifields import RenderedTaskInstanceFields as Render
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, or_, select
 
 UNMAPPED: Final = -1
+ENDED: Final = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
+"""States in which a task instance stays until somebody clears it."""
 _KEY: Final = "return_value"
 _LARGEST_RESULT: Final = 64_000
 """Characters; a result of ours has a few thousand, and a larger one is not even loaded."""
@@ -76,9 +78,17 @@ class FoundTask:
 
 @dataclass(frozen=True)
 class RunPage:
-    """Some of a run's task instances that have a result which may be ours, and how many there are."""
+    """
+    Some of a run's task instances that have a result which may be ours.
+
+    :param number: of the page, from 1.
+    :param pages: how many there are, at least 1.
+    :param total: task instances of all pages.
+    """
 
     tasks: list[FoundTask]
+    number: int
+    pages: int
     total: int
 
 
@@ -111,11 +121,13 @@ def is_mapped(place: Place) -> bool:
         )
 
 
-def find_run(dag_id: str, run_id: str, task_id: str | None, *, offset: int, limit: int) -> RunPage | None:
+def find_run(dag_id: str, run_id: str, task_id: str | None, *, number: int, size: int) -> RunPage | None:
     """
     Return the task instances of a run whose result may be ours, by name.
 
     :param task_id: None means every task.
+    :param number: of the page; the nearest one when there is none of this number.
+    :param size: task instances of a page.
     :return: None when there is no such run.
     """
     with create_session() as session:
@@ -123,12 +135,46 @@ def find_run(dag_id: str, run_id: str, task_id: str | None, *, offset: int, limi
             return None
         wanted = [*_is_ours(dag_id, run_id), *([XComModel.task_id == task_id] if task_id else [])]
         total = session.scalar(select(func.count()).select_from(XComModel).where(*wanted)) or 0
+        pages = max(1, -(-total // size))
+        number = min(max(1, number), pages)
         columns = select(XComModel.task_id, XComModel.map_index, XComModel.value, TaskInstance.state)
         ordered = columns.join(TaskInstance, _is_same(), isouter=True).where(*wanted)
         ordered = ordered.order_by(XComModel.task_id, XComModel.map_index)
-        rows = session.execute(ordered.offset(offset).limit(limit)).all()
+        rows = session.execute(ordered.offset((number - 1) * size).limit(size)).all()
         tasks = [FoundTask(Place(dag_id, run_id, *at), _word(state), plain(value)) for *at, value, state in rows]
-        return RunPage(tasks, total)
+        return RunPage(tasks, number, pages, total)
+
+
+def find_begun(
+    dag_id: str, run_id: str, task_id: str | None, *, fields: Collection[str], limit: int
+) -> list[FoundTask]:
+    """
+    Return task instances of a run that have begun and not ended, and have no result that may be ours, by name.
+
+    :param task_id: None means every task.
+    :param fields: names of rendered fields that each of them has.
+    """
+    ours = exists().where(*_is_ours(dag_id, run_id), _is_same())
+    text = cast(Rendered.rendered_fields, Text)
+    wanted = [*(text.contains(f'"{name}"') for name in fields), *([TaskInstance.task_id == task_id] if task_id else [])]
+    table = TaskInstance
+    columns = select(table.task_id, table.map_index, table.state, Rendered.rendered_fields, table.start_date)
+    begun = columns.join(Rendered, _is_same(Rendered)).where(
+        TaskInstance.dag_id == dag_id,
+        TaskInstance.run_id == run_id,
+        TaskInstance.start_date.is_not(None),
+        or_(TaskInstance.state.is_(None), TaskInstance.state.not_in(ENDED)),
+        *wanted,
+        ~ours,
+    )
+    ordered = begun.order_by(TaskInstance.task_id, TaskInstance.map_index).limit(limit)
+    with create_session() as session:
+        rows = session.execute(ordered).all()
+    return [
+        FoundTask(Place(dag_id, run_id, *at), _word(state), None, rendered, started_at)
+        for *at, state, rendered, started_at in rows
+        if isinstance(rendered, Mapping)
+    ]
 
 
 def plain(value: Any) -> Any:
@@ -158,9 +204,9 @@ def _is_ours(dag_id: str, run_id: str) -> tuple[ColumnElement[bool], ...]:
     return *_is_small(dag_id, run_id), or_(job, batch, sheet)
 
 
-def _is_same() -> ColumnElement[bool]:
+def _is_same(table: Any = XComModel) -> ColumnElement[bool]:
     names = ("dag_id", "run_id", "task_id", "map_index")
-    return and_(*(getattr(XComModel, name) == getattr(TaskInstance, name) for name in names))
+    return and_(*(getattr(table, name) == getattr(TaskInstance, name) for name in names))
 
 
 def _word(state: Any) -> str | None:

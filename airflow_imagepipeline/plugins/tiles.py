@@ -9,6 +9,7 @@ from airflow_imagepipeline.plugins import words
 from airflow_imagepipeline.plugins.manifests import Line, Manifest
 from airflow_imagepipeline.plugins.results import BatchFound, Found, Provenance, SheetFound, row_inputs
 from airflow_imagepipeline.plugins.task_instances import FoundTask, Place
+from airflow_imagepipeline.plugins.under_way import UnderWay
 from airflow_imagepipeline.plugins.views import Facts, Shown, shown_image, shown_input
 
 _PICTURES_OF_CARD = 4
@@ -59,6 +60,8 @@ class Card:
 
     :param counts: of a batch; empty for everything else.
     :param state: of its task.
+    :param is_under_way: whether it is a batch that has not ended.
+    :param progress: where such a batch stands, a few words each, the most telling first.
     """
 
     place: Place
@@ -68,6 +71,16 @@ class Card:
     total: int = 0
     note: str = ""
     state: str | None = None
+    is_under_way: bool = False
+    progress: list[str] = field(default_factory=list)
+
+
+def card_under_way(task: FoundTask, told: UnderWay) -> Card:
+    """Return the card of a batch that has not ended."""
+    facts = [("As of", told.told_at)] if told.told_at else []
+    progress = [part for text in told.line.split("·") if (part := text.strip())]
+    note = "Its log says where it stands."
+    return Card(task.place, [], facts, note=note, state=task.state, is_under_way=True, progress=progress)
 
 
 def card_of(task: FoundTask, found: Found) -> Card:

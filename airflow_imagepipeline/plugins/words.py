@@ -9,6 +9,8 @@ from typing import Any, Final
 from airflow_imagepipeline.contract.manifest import RowOutcome
 
 _LONGEST_VALUE: Final = 4_000
+_DEEPEST: Final = 8
+_LARGEST_NUMBER: Final = 2**64
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _UNIT: Final = 1000
@@ -88,7 +90,7 @@ def money(value: float) -> str:
 
 def costs(cost: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what the vendor said of money, as names and amounts."""
-    numbers = {name: value for name, value in cost.items() if isinstance(value, int | float)}
+    numbers = {name: value for name, value in cost.items() if isinstance(value, bool) or is_number(value)}
     return [
         (word, money(numbers[name]) if name.endswith("usd") else said(numbers[name]))
         for name, word in _COST_WORDS.items()
@@ -96,18 +98,29 @@ def costs(cost: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def said(value: Any) -> str:
-    """Return any JSON value as words."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "none"
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number that a person can read: JSON holds infinite and endless ones, too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST_NUMBER
+
+
+def said(value: Any, deepest: int = _DEEPEST) -> str:
+    """
+    Return any JSON value as words.
+
+    :param deepest: how many values inside of one another are told.
+    """
+    if isinstance(value, bool) or value is None:
+        return "none" if value is None else "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
+    if deepest < 1:
+        return "…"
     if isinstance(value, Mapping):
-        return ", ".join(f"{named(str(name))}: {said(inner)}" for name, inner in value.items())[:_LONGEST_VALUE]
+        return ", ".join(f"{named(str(name))}: {said(inner, deepest - 1)}" for name, inner in value.items())[
+            :_LONGEST_VALUE
+        ]
     if isinstance(value, list):
-        return ", ".join(said(inner) for inner in value)[:_LONGEST_VALUE]
+        return ", ".join(said(inner, deepest - 1) for inner in value)[:_LONGEST_VALUE]
     text = str(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 

@@ -9,8 +9,9 @@ from typing import Final
 
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import Job, JobHandle
+from airflow_imagepipeline.policy.job_event import JobEvent
 from airflow_imagepipeline.policy.looking import LookSchedule
-from airflow_imagepipeline.policy.waiting import JobEvent, JobWait
+from airflow_imagepipeline.policy.waiting import JobWait
 
 LONGEST_KEPT: Final = 60.0
 """Seconds that a finished job is kept waiting for others, at most: its links may expire."""

@@ -53,7 +53,8 @@ class LedgerEntry:
     :param images: payloads of :class:`LandedImage`.
     :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
     :param checks: what the checks found.
-    :param replaces: whether its images may take the place of those that this very work has landed before.
+    :param replaces: stem of the files that this very work has landed before, whose place its images may take; empty
+        when there are none.
     :param spent: run to jobs and their price: what was paid for this work before the plan that wrote this was made.
     """
 
@@ -75,7 +76,7 @@ class LedgerEntry:
     reason_code: str = ""
     retryable: bool | None = None
     checks: Mapping[str, Any] = field(default_factory=dict)
-    replaces: bool = False
+    replaces: str = ""
     spent: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from airflow_imagepipeline.contract.job import JobHandle
 from airflow_imagepipeline.contract.text import cleaned
@@ -36,6 +37,7 @@ class Phase(StrEnum):
 
 
 _MAY_BE_RUNNING: Final = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.AMBIGUOUS})
+_USUAL_PORTS: Final = {"https": 443, "http": 80}
 _ENDED_BADLY: Final = frozenset({Phase.AMBIGUOUS, Phase.FAILED, Phase.LOST})
 
 
@@ -146,7 +148,7 @@ def decide(record: SubmissionRecord | None, latest: SubmissionRecord | None, wis
     """
     if record is None:
         return _decide_unknown(latest, wish)
-    if record.origin != wish.origin and record.phase in _MAY_BE_RUNNING:
+    if not is_same_host(record.origin, wish.origin) and record.phase in _MAY_BE_RUNNING:
         return Action.OTHER_HOST
     if record.phase is Phase.SUBMITTING:
         return Action.SUBMIT_AGAIN if wish.resubmit else Action.ASK
@@ -166,6 +168,16 @@ def _decide_unknown(latest: SubmissionRecord | None, wish: Wish) -> Action:
     if latest.phase is Phase.FAILED and wish.retry_failed_jobs:
         return Action.SUBMIT
     return Action.CHANGED
+
+
+def is_same_host(one: str, other: str) -> bool:
+    """Tell whether two origins are one place: with the usual port and without it, they are."""
+    return one == other or _place(one) == _place(other)
+
+
+def _place(origin: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(origin)
+    return parts.scheme, parts.hostname, parts.port or _USUAL_PORTS.get(parts.scheme)
 
 
 def decide_without_records(try_number: int, wish: Wish, retries: int) -> Action:
@@ -212,9 +224,22 @@ def why_not(action: Action, record: SubmissionRecord | None, wish: Wish) -> str:
 
 def uncertain_sentence(reason: str, record: SubmissionRecord | None) -> str:
     """Return the sentence for a request of which it is not known whether it was accepted."""
-    at = "" if record is None else time.strftime(" at about %Y-%m-%d %H:%M:%S UTC", time.gmtime(record.submitted_at))
     return (
         f"The submit request may or may not have been accepted ({reason}). To avoid paying twice it is not sent again. "
-        f"Look at the vendor's dashboard for a job started{at}. If there is one, set job_id to its id; "
-        "if not, clear this task: the next run submits again."
+        f"{_where_to_look(record)}; if not, clear this task: the next run submits again."
     )
+
+
+def in_doubt_sentence(reason: str, record: SubmissionRecord | None) -> str:
+    """Return the sentence for a request that was not accepted, after one of which that is not known."""
+    return (
+        f"{reason} But a request before this one got no answer: it may or may not have been accepted. "
+        f"{_where_to_look(record)}."
+    )
+
+
+def _where_to_look(record: SubmissionRecord | None) -> str:
+    when = "earlier"
+    if record is not None:
+        when = time.strftime("at about %Y-%m-%d %H:%M:%S UTC", time.gmtime(record.submitted_at))
+    return f"Look at the vendor's dashboard for a job started {when}. If there is one, set job_id to its id"

@@ -7,131 +7,38 @@ deadline bounds them.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final, Self
+from collections.abc import Callable
+from typing import Final
 
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.errors import (
     Busy,
     ImagePipelineError,
+    InvalidParameters,
     Malformed,
     Misconfigured,
     Refused,
     WrongAnswer,
 )
-from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
-from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.contract.job import Job, JobHandle
+from airflow_imagepipeline.policy.job_event import JobEvent, Outcome, ended
 from airflow_imagepipeline.policy.look_plan import JITTER
 from airflow_imagepipeline.policy.looking import LookSchedule
 from airflow_imagepipeline.policy.resending import LONGEST_RETRY_AFTER
 
 NOT_FOUND_GRACE: Final = 60.0
 """Seconds after a submission in which the API may not know the job yet."""
-_MOST_IN_A_ROW: Final = {"key": 2, "not found": 3, "no links": 3, "certificate": 5, "malformed": 10, "no reason": 2}
+_MOST_IN_A_ROW: Final = {"account": 2, "not found": 3, "no links": 3, "certificate": 5, "malformed": 10, "no reason": 2}
 _LONGEST_BACKOFF: Final = 60.0
 _BACKOFF_BASE: Final = 5.0
 _MOST_DOUBLINGS: Final = 10
 _REMARK_EVERY: Final = 10
-_KEY_REFUSED: Final = frozenset({401, 403})
+_ACCOUNT_REFUSED: Final = frozenset({401, 402, 403})
+"""What a human can mend without touching the job: the key, the credits, the plan."""
 _NOT_FOUND: Final = 404
-
-
-class Outcome(StrEnum):
-    """How a wait ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    """The vendor reports that the job failed."""
-    TIMED_OUT = "timed_out"
-    """The deadline passed; the job may still finish and be billed."""
-    LOST = "lost"
-    """The API does not know the job."""
-    REFUSED = "refused"
-    """The API will not answer for this job, however often it is asked."""
-    UNREACHABLE = "unreachable"
-    """No usable answer came for long enough; the job may still be running."""
-
-
 _ENDED: Final = frozenset({Outcome.SUCCEEDED, Outcome.FAILED})
-
-
-@dataclass(frozen=True)
-class JobEvent:
-    """
-    The end of a wait; crosses from the triggerer to a worker as JSON, without links.
-
-    :param message: what happened, for the reader.
-    :param reason_code: the vendor's code for a failure; empty when there is none.
-    :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
-    :param cost: what the vendor said of money, see :class:`Job`.
-    :param job: the answer that ended the wait. It holds links, so it stays in its process.
-    """
-
-    handle: JobHandle
-    outcome: Outcome
-    message: str = ""
-    job: Job | None = field(default=None, repr=False, compare=False)
-    reason_code: str = ""
-    retryable: bool | None = None
-    cost: Mapping[str, float | bool] = field(default_factory=dict)
-
-    def to_payload(self) -> dict[str, Any]:
-        """Return the event as JSON values; ``cost`` is there only where the vendor told it."""
-        payload = {
-            "v": 1,
-            "job": self.handle.to_payload(),
-            "outcome": self.outcome.value,
-            "message": self.message,
-            "reason_code": self.reason_code,
-            "retryable": self.retryable,
-        }
-        return {**payload, "cost": dict(self.cost)} if self.cost else payload
-
-    @classmethod
-    def from_payload(cls, payload: object) -> Self:
-        """
-        Read an event that crossed a process.
-
-        :raises ValueError: when it is none.
-        """
-        if not isinstance(payload, dict) or payload.get("v") != 1:
-            msg = f"not a job event: {cleaned(repr(payload), 80)}"
-            raise ValueError(msg)
-        try:
-            handle, outcome = JobHandle.from_payload(payload["job"]), Outcome(payload["outcome"])
-        except (KeyError, ValueError) as exc:
-            msg = f"not a job event: {cleaned(repr(payload), 80)}"
-            raise ValueError(msg) from exc
-        retryable, cost = payload.get("retryable"), payload.get("cost")
-        return cls(
-            handle,
-            outcome,
-            str(payload.get("message", "")),
-            reason_code=str(payload.get("reason_code", "")),
-            retryable=retryable if isinstance(retryable, bool) else None,
-            cost=cost_in(cost) if isinstance(cost, dict) else {},
-        )
-
-
-def event_of(job: Job) -> JobEvent:
-    """Return the end of the wait that a job is which needs none: finished in the answer to its submission."""
-    if job.status is JobStatus.SUCCESS:
-        return _ended(job.handle, Outcome.SUCCEEDED, "", job)
-    return _ended(job.handle, Outcome.FAILED, job.error or "No reason given.", job)
-
-
-def _ended(handle: JobHandle, outcome: Outcome, message: str, job: Job | None) -> JobEvent:
-    if job is None:
-        return JobEvent(handle, outcome, message)
-    return JobEvent(handle, outcome, message, job, job.reason_code, job.retryable, job.cost)
-
-
-def uncancelled(job_id: str | None) -> str:
-    """Return the sentence for a wait that is broken off from outside."""
-    return f"The API cannot cancel job {job_id}: it may still finish and be billed."
 
 
 def steady_clock(wall: Callable[[], float], monotonic: Callable[[], float]) -> Callable[[], float]:
@@ -144,15 +51,28 @@ def steady_clock(wall: Callable[[], float], monotonic: Callable[[], float]) -> C
     return lambda: monotonic() + offset
 
 
+def check_seconds(**named: object) -> None:
+    """
+    Look at arguments that are lengths of time.
+
+    :raises InvalidParameters: naming the one that is no number of seconds above 0.
+    """
+    for name, seconds in named.items():
+        if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            msg = f"{name}: {seconds!r} is not a number of seconds above 0"
+            raise InvalidParameters(msg)
+
+
 class JobWait:
     """
     One process's wait for one job.
 
     :param deadline: seconds since the epoch.
-    :param poll_interval: seconds; while all is well, the job takes about as many looks as at this fixed beat.
+    :param poll_interval: seconds above 0; while all is well, the job takes about as many looks as at this fixed beat.
     :param source: where the jitter comes from.
     :param schedule: says when to look, and learns from the end of this wait, for the jobs of many waits; None gives
         the wait one of its own.
+    :raises InvalidParameters: when the interval is none.
     """
 
     def __init__(
@@ -164,6 +84,7 @@ class JobWait:
         source: random.Random,
         schedule: LookSchedule | None = None,
     ) -> None:
+        check_seconds(poll_interval=poll_interval)
         self.handle = handle
         self.deadline = deadline
         self.poll_interval = poll_interval
@@ -259,8 +180,8 @@ class JobWait:
         return None
 
     def _after_refusal(self, error: Refused, now: float) -> JobEvent | None:
-        if error.status in _KEY_REFUSED:
-            return self._count("key", Outcome.UNREACHABLE, str(error))
+        if error.status in _ACCOUNT_REFUSED:
+            return self._count("account", Outcome.UNREACHABLE, str(error))
         if error.status != _NOT_FOUND:
             return self._end(Outcome.REFUSED, str(error))
         submitted_at = self.handle.submitted_at
@@ -275,4 +196,4 @@ class JobWait:
         return self._end(outcome, message, job) if count >= _MOST_IN_A_ROW[kind] else None
 
     def _end(self, outcome: Outcome, message: str = "", job: Job | None = None) -> JobEvent:
-        return _ended(self.handle, outcome, message, job)
+        return ended(self.handle, outcome, message, job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -68,12 +68,14 @@ class Lease:
     :param epoch: counts the processes that held it, from 1.
     :param token: tells this lease from that of another process which tried for the same epoch.
     :param expires_at: seconds since the epoch of time, by the clock of the machine that holds it.
+    :param is_idle: whether its process has said that it writes nothing more; the owner's next one may.
     """
 
     epoch: int
     owner: Owner
     token: str
     expires_at: float
+    is_idle: bool = False
 
     @property
     def name(self) -> str:
@@ -83,7 +85,7 @@ class Lease:
     def content(self) -> bytes:
         """Return what is stored."""
         value = {"v": 1, "owner": self.owner.to_payload(), "token": self.token, "expires_at": self.expires_at}
-        return json.dumps(value).encode()
+        return json.dumps({**value, "idle": self.is_idle}).encode()
 
     @classmethod
     def read(cls, epoch: int, content: bytes) -> Self:
@@ -100,18 +102,24 @@ class Lease:
         if not isinstance(token, str) or not isinstance(expires_at, int | float):
             msg = "a lease without token or end"
             raise ValueError(msg)  # noqa: TRY004 - as for every other damage
-        return cls(epoch, Owner.from_payload(value.get("owner")), token, float(expires_at))
+        owner = Owner.from_payload(value.get("owner"))
+        return cls(epoch, owner, token, float(expires_at), value.get("idle") is True)
 
 
-def take_lease(folder: CountedFolder, owner: Owner, *, seconds: float, now: float) -> Lease:
+def take_lease(
+    folder: CountedFolder, owner: Owner, *, seconds: float, now: float, is_over: Callable[[Owner], bool]
+) -> tuple[Lease, bool]:
     """
     Take the lease on a ledger: at once from an earlier process of the same owner, else when it has expired.
 
+    :param is_over: tells whether nothing will come back that another owner has left its lease to.
+    :return: the lease, and whether the process that had it before may not have noticed yet.
     :raises LedgerBusy: when another owner's lives, or another process was faster.
     :raises LedgerDamaged: when there is a lease that cannot be read.
     """
     newest = _newest(folder)
-    if newest is not None and newest.owner != owner and newest.expires_at > now:
+    is_held = newest is not None and newest.owner != owner and newest.expires_at > now
+    if newest is not None and is_held and not (newest.is_idle and is_over(newest.owner)):
         raise _busy(folder, newest)
     mine = Lease(newest.epoch + 1 if newest else 1, owner, secrets.token_hex(8), now + seconds)
     is_mine = folder.create(mine.name, mine.content())
@@ -120,7 +128,7 @@ def take_lease(folder: CountedFolder, owner: Owner, *, seconds: float, now: floa
     if not is_mine or epochs[-1:] != [mine.epoch]:
         raise _busy(folder, _newest(folder) or mine)
     folder.remove([replace(mine, epoch=epoch).name for epoch in epochs[:-1]])
-    return mine
+    return mine, newest is not None and not newest.is_idle
 
 
 def newest_epoch(folder: CountedFolder) -> int:

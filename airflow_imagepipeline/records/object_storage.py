@@ -34,6 +34,8 @@ _SEGMENTS: Final = "segments/"
 _ENDING: Final = ".jsonl"
 _TRUSTED_FOR: Final = 5.0
 """Seconds after a look at the leases in which entries are written without another look."""
+NOTICED_AFTER: Final = _TRUSTED_FOR + 1.0
+"""Seconds after which a process that was superseded has noticed it, whatever it does."""
 
 
 class MarkForgotten(LookupError):
@@ -45,13 +47,23 @@ class Ledger:
     Entries in the order in which they were written, by one process at a time. Several threads may use one object.
 
     Who writes is settled by the lease. A process that was superseded learns it at its next look at the leases, at most
-    five seconds after the last: **within those five seconds it can still write, and submit**. Between two tasks this
-    needs a lease that ran out unrenewed; between two processes of the same task, that Airflow started the second
-    while the first still ran. What such a process writes is kept, and given by a later :meth:`entries`; a mark that
-    was kept before may lie behind it. The clocks of the machines are taken to agree within a few seconds.
+    five seconds after the last: until then it can still write. Whoever takes a ledger and finds :attr:`is_contested`
+    reads nothing for :data:`NOTICED_AFTER` seconds, and then finds all that was written. The clocks of the machines are
+    taken to agree within a few seconds.
+
+    :param is_contested: whether the process that had the ledger before may still write: it was killed, or goes on.
     """
 
-    def __init__(self, folder: CountedFolder, lease: Lease, clock: Callable[[], float], *, looked_at: float) -> None:
+    def __init__(
+        self,
+        folder: CountedFolder,
+        lease: Lease,
+        clock: Callable[[], float],
+        *,
+        looked_at: float,
+        is_contested: bool = False,
+    ) -> None:
+        self.is_contested = is_contested
         self._folder = folder
         self._lease = lease
         self._clock = clock
@@ -64,19 +76,27 @@ class Ledger:
 
     @classmethod
     def take(
-        cls, folder: Folder, owner: Owner, *, lease_seconds: float, clock: Callable[[], float] = time.time
+        cls,
+        folder: Folder,
+        owner: Owner,
+        *,
+        lease_seconds: float,
+        clock: Callable[[], float] = time.time,
+        is_over: Callable[[Owner], bool] = lambda _: False,
     ) -> Self:
         """
         Take the ledger in a folder for a task instance, and return it.
 
         :param lease_seconds: how long others are refused, unless :meth:`renew` is called.
         :param clock: seconds since the epoch.
+        :param is_over: tells whether another task instance, of which no process runs now, will not go on either.
         :raises LedgerBusy: when another task instance has it.
         :raises LedgerDamaged: when a lease cannot be read.
         :raises StorageFailed: when the storage does not do what it is asked.
         """
         counted, now = CountedFolder(folder), clock()
-        return cls(counted, take_lease(counted, owner, seconds=lease_seconds, now=now), clock, looked_at=now)
+        lease, is_contested = take_lease(counted, owner, seconds=lease_seconds, now=now, is_over=is_over)
+        return cls(counted, lease, clock, looked_at=now, is_contested=is_contested)
 
     @property
     def requests(self) -> int:
@@ -111,6 +131,8 @@ class Ledger:
                 if not self._folder.create(_name_of(mark), heading("segment", len(lines)) + b"".join(lines)):
                     reason = f"segment {mark} exists already"
                     raise self._lost(reason)
+                # What took long to write may be read by nobody any more: money must not follow it.
+                self._check()
                 self._number += 1
                 self._know(self._lease.epoch, self._number)
             return self.mark
@@ -174,25 +196,26 @@ class Ledger:
         marks = (mark for mark in self._marks() if numbers_of(mark)[1] <= covers.get(numbers_of(mark)[0], 0))
         self._folder.remove(map(_name_of, marks))
 
-    def renew(self, seconds: float) -> None:
+    def renew(self, seconds: float, *, is_idle: bool = False) -> None:
         """
         Keep the lease for some seconds from now.
 
+        :param is_idle: whether this process writes nothing more, so that the owner's next one need not wait for it.
         :raises LeaseLost: when a newer process has taken over.
         :raises StorageFailed: when the storage does not do what it is asked.
         """
         self._check(at_once=True)
-        self._lease = replace(self._lease, expires_at=self._clock() + seconds)
+        self._lease = replace(self._lease, expires_at=self._clock() + seconds, is_idle=is_idle)
         self._folder.write(self._lease.name, self._lease.content())
 
     def release(self) -> None:
         """
-        Let the lease end now; a newer process' is left alone.
+        Let the lease end now; a newer process' is left alone. Nothing is written after it.
 
         :raises StorageFailed: when the storage does not do what it is asked.
         """
         if newest_epoch(self._folder) == self._lease.epoch:
-            self._lease = replace(self._lease, expires_at=self._clock())
+            self._lease = replace(self._lease, expires_at=self._clock(), is_idle=True)
             self._folder.write(self._lease.name, self._lease.content())
 
     def _know(self, epoch: int, number: int) -> None:

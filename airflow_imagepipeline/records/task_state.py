@@ -88,17 +88,21 @@ def records_of(context: Mapping[str, Any], timeout: float) -> TaskStateRecords |
     return None if store is None else TaskStateRecords(store, timeout)
 
 
-def mark(context: Mapping[str, Any], handle: JobHandle, phase: Phase, timeout: float) -> None:
-    """Record what became of a job; a store that cannot be reached costs a warning, never the result."""
-    records = records_of(context, timeout)
-    if records is None:
-        return
+def record_of(context: Mapping[str, Any], handle: JobHandle) -> SubmissionRecord | None:
+    """Return the record of a job that this task instance submitted or took up, or None; a store may be out of reach."""
+    # How long a record is to live matters to who writes one.
+    records = records_of(context, 0.0)
     try:
-        record = records.of_job(handle)
+        return None if records is None else records.of_job(handle)
     except Exception as exc:  # noqa: BLE001 - as in keep
         log.warning("The record of job %s cannot be read (%s).", handle.job_id, type(exc).__name__)
-        return
-    if record is not None:
+        return None
+
+
+def mark(context: Mapping[str, Any], handle: JobHandle, phase: Phase, timeout: float) -> None:
+    """Record what became of a job; a store that cannot be reached costs a warning, never the result."""
+    records, record = records_of(context, timeout), record_of(context, handle)
+    if records is not None and record is not None:
         # How a job ended belongs to the decision of the try that saw it, even if an earlier decision submitted it.
         records.keep(replace(record, phase=phase, job_id=handle.job_id, max_tries=context["ti"].max_tries))
 

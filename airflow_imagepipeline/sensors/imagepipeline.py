@@ -19,10 +19,11 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
-from airflow_imagepipeline.contract.result import JobResult
+from airflow_imagepipeline.contract.result import JobResult, finished_without_id
 from airflow_imagepipeline.exceptions import wait_sentence
-from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook, finished_without_id
-from airflow_imagepipeline.policy.waiting import JobEvent, JobWait, Outcome, event_of
+from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
+from airflow_imagepipeline.policy.job_event import JobEvent, Outcome, event_of
+from airflow_imagepipeline.policy.waiting import JobWait, check_seconds
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -43,7 +44,7 @@ class ImagePipelineJobSensor(BaseSensorOperator):
     :param api: the API that is meant where ``job`` is a mere id: ``sdxl/image2image/v1`` or ``edit/image/v1``.
     :param imagepipeline_conn_id: connection of type ``imagepipeline``. (templated)
     :param deferrable: wait in the triggerer, without a worker; default from ``[operators] default_deferrable``.
-    :param poke_interval: seconds between two looks.
+    :param poke_interval: seconds between two looks, above 0.
     :param timeout: seconds from the first look in which the job must be done.
     :param return_urls: whether the result holds the vendor's links; they end up in XCom. Those of a job without an id
         (finished in the answer to its submission) are always returned: nothing else leads to it.
@@ -78,6 +79,7 @@ class ImagePipelineJobSensor(BaseSensorOperator):
         The deferrable way also begins here, inside the base class's loop, so that ``soft_fail`` treats both alike.
         """
         try:
+            check_seconds(poke_interval=self.poke_interval)
             finished = finished_without_id(self.job)
             handle = finished.handle if finished else JobHandle.from_payload(self.job, self.api)
             event = event_of(finished) if finished else self._look(self._hook(), handle)
@@ -99,7 +101,7 @@ class ImagePipelineJobSensor(BaseSensorOperator):
         if ended.outcome is Outcome.SUCCEEDED and self.return_urls:
             try:
                 ended = self._hook().last_look(ended.handle)
-            except ImagePipelineError as error:
+            except (ImagePipelineError, AirflowNotFoundException) as error:
                 raise _not_looked_at(error) from error
         return self._outcome(ended)
 

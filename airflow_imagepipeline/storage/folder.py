@@ -174,13 +174,15 @@ class Folder(ABC):
         return AlreadyThere(f"{self.uri_of(name)} exists with other bytes: give another file_stem, or overwrite=True.")
 
 
-def open_folder(uri: str, aws_conn_id: str | None) -> Folder:
+def open_folder(uri: str, aws_conn_id: str | None, *, hurried: bool = False) -> Folder:
     """
     Return the folder of an address.
 
     :param uri: ``s3://bucket/prefix``, ``file:///...`` or what Airflow's ``ObjectStoragePath`` knows; at most 640
         bytes behind the scheme.
     :param aws_conn_id: connection for ``s3://``.
+    :param hurried: give S3 up within a minute, as somebody waits for the answer; what the connection says of its
+        timeouts (``config_kwargs``) wins.
     :raises DestinationUnusable: when the address makes no sense.
     """
     scheme, separator, rest = uri.strip().partition("://")
@@ -196,7 +198,7 @@ def open_folder(uri: str, aws_conn_id: str | None) -> Folder:
     if scheme == "s3":
         from airflow_imagepipeline.storage.s3 import S3Folder
 
-        return S3Folder(uri.strip(), aws_conn_id)
+        return S3Folder(uri.strip(), aws_conn_id, hurried=hurried)
     from airflow_imagepipeline.storage.object_storage import ObjectStorageFolder
 
     return ObjectStorageFolder(uri.strip())

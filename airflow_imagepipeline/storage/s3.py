@@ -36,13 +36,14 @@ class S3Folder(Folder):
 
     :param uri: ``s3://bucket`` or ``s3://bucket/prefix``.
     :param aws_conn_id: Airflow connection of type ``aws``.
+    :param hurried: see :func:`open_folder`.
     """
 
-    def __init__(self, uri: str, aws_conn_id: str | None) -> None:
+    def __init__(self, uri: str, aws_conn_id: str | None, *, hurried: bool = False) -> None:
         super().__init__(uri)
         self._bucket, _, self._prefix = self.uri.removeprefix("s3://").partition("/")
         self._aws_conn_id = aws_conn_id
-        self._lazy_client = LazyS3Client(aws_conn_id)
+        self._lazy_client = LazyS3Client(aws_conn_id, hurried=hurried)
 
     @property
     def _client(self) -> S3Client:
@@ -122,10 +123,10 @@ class S3Folder(Folder):
                 raise self._failed(what, str(failures[0].get("Code", "unknown")))
 
     def notes(self, name: str) -> Mapping[str, str]:
-        """Return the object's metadata, and its size as ``bytes``."""
+        """Return the object's metadata, its size as ``bytes``, and as ``etag`` what changes with its content."""
         with self._named(f"{self.uri_of(name)} could not be looked at"):
             found = self._client.head_object(Bucket=self._bucket, Key=self._key(name))
-            return {**found["Metadata"], "bytes": str(found["ContentLength"])}
+            return {**found["Metadata"], "bytes": str(found["ContentLength"]), "etag": found.get("ETag", "").strip('"')}
 
     def read(self, name: str, target: Path) -> None:
         """Copy an object to this machine."""

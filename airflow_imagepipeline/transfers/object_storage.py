@@ -9,14 +9,16 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import BaseOperator, Context, XComArg
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
-from airflow_imagepipeline.contract.errors import ImagePipelineError
+from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
 from airflow_imagepipeline.contract.job import JobHandle
-from airflow_imagepipeline.exceptions import wait_failure
-from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook, finished_without_id
+from airflow_imagepipeline.contract.job_parameters import is_unset
+from airflow_imagepipeline.contract.result import finished_without_id
+from airflow_imagepipeline.exceptions import too_few_images, wait_failure
+from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.landing.landing import land_job, refuse_rejected
 from airflow_imagepipeline.landing.provenance import Provenance
 from airflow_imagepipeline.links.storage import LandedImageLink
-from airflow_imagepipeline.policy.waiting import Outcome, event_of
+from airflow_imagepipeline.policy.job_event import Outcome, event_of
 
 
 class ImagePipelineToObjectStorageOperator(BaseOperator):
@@ -40,9 +42,15 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
     :param provenance: write next to each landed image, as ``<file>.json``, what it is and who landed it. The request is
         not known here: its ``request`` is empty and its ``fingerprint`` null. One that the operator has written for the
         same image, and that knows more, stays.
+    :param samples: how many images the job was asked for; fewer are warned of. None means that it is not known.
+        (templated)
+    :param strict_count: fail the task when there are fewer than ``samples``. What came is landed first; a retry looks
+        at the same job again.
     """
 
-    template_fields: Sequence[str] = ("job", "destination", "imagepipeline_conn_id", "aws_conn_id", "file_stem")
+    template_fields: Sequence[str] = (
+        *("job", "destination", "imagepipeline_conn_id", "aws_conn_id", "file_stem", "samples"),
+    )
     operator_extra_links = (LandedImageLink(),)
     ui_color = "#f3e8ff"
 
@@ -58,6 +66,8 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
         overwrite: bool = False,
         accept: Mapping[str, Any] | None = None,
         provenance: bool = True,
+        samples: int | str | None = None,
+        strict_count: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -70,6 +80,8 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
         self.overwrite = overwrite
         self.accept = accept
         self.provenance = provenance
+        self.samples = samples
+        self.strict_count = strict_count
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -85,7 +97,8 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
             _ = hook.access
             finished = finished_without_id(self.job)
             handle = finished.handle if finished else JobHandle.from_payload(self.job, self.api)
-            stem = checked_stem(self.file_stem) if self.file_stem else None
+            stem = None if self.file_stem is None or is_unset(self.file_stem) else checked_stem(self.file_stem)
+            asked_for = self._asked_for()
             folder = open_folder(self.destination, self.aws_conn_id)
             gate = gate_for(self.accept, hook, self.aws_conn_id)
         except (ImagePipelineError, ValueError) as error:
@@ -95,6 +108,22 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
         ended = event_of(finished) if finished else hook.last_look(handle)
         if ended.job is None or ended.outcome is not Outcome.SUCCEEDED:
             raise wait_failure(ended)
+        few = too_few_images(ended.job, asked_for)
+        if few is not None:
+            self.log.warning("%s", few)
         provenance = Provenance.of_task(context) if self.provenance else None
         result = land_job(hook, ended.job, folder, stem, overwrite=self.overwrite, provenance=provenance, gate=gate)
-        return refuse_rejected(result).to_payload()
+        refuse_rejected(result)
+        if few is not None and self.strict_count:
+            raise few
+        return result.to_payload()
+
+    def _asked_for(self) -> int | None:
+        text = str(self.samples).strip()
+        if not is_unset(text) and not (text.isascii() and text.isdigit() and int(text) > 0):
+            msg = f"samples: {self.samples!r} is not a whole number from 1"
+            raise InvalidParameters(msg)
+        if is_unset(text) and self.strict_count:
+            msg = "strict_count: samples must be given too, as the job does not tell how many images were asked for"
+            raise InvalidParameters(msg)
+        return None if is_unset(text) else int(text)

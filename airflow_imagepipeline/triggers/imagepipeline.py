@@ -13,7 +13,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
-from airflow_imagepipeline.policy.waiting import JobEvent, JobWait, Outcome, steady_clock, uncancelled
+from airflow_imagepipeline.policy.job_event import JobEvent, Outcome, uncancelled
+from airflow_imagepipeline.policy.waiting import JobWait, steady_clock
 
 
 class ImagePipelineJobTrigger(BaseTrigger):

@@ -291,7 +291,7 @@ def test_the_second_of_two_different_requests_may_not_take_the_name_of_the_first
     found = planned(rows, file_stem="{sku}")
     assert [bool(row.invalid) for row in found] == [False, False, True, True, False]
     assert "another row has this name: 'a'" in found[2].invalid
-    assert "{index}" in found[2].invalid
+    assert "tells them apart" in found[2].invalid
     assert found[2].input == LINK.format(2)
     assert found[4].key == found[0].key
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
 
 from airflow_imagepipeline.cli import get_cli_commands, main
+from tests.airflow_versions import AIRFLOW
 from tests.doubles.pictures import picture
 from tests.faults import SUBMIT, ScriptedServer, answer, reset_after_request
 from tests.generations import only_current
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     Run: TypeAlias = Callable[..., tuple[int, str, str]]
 
-AIRFLOW_HAS_COMMANDS: Final = version("apache-airflow") >= "3.2"
+AIRFLOW_HAS_COMMANDS: Final = AIRFLOW >= (3, 2)
 
 pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 
@@ -298,10 +299,15 @@ def called(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603 - our own
 
 
+@functools.cache
+def offers_commands(program: Path) -> bool:
+    return "imagepipeline" in called(program, "--help").stdout
+
+
 def airflow(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the real ``airflow`` where it has the commands (3.2+), else this package's own."""
     program = Path(sys.executable).with_name("airflow")
-    if "imagepipeline" in called(program, "--help").stdout:
+    if offers_commands(program):
         return called(program, "imagepipeline", *arguments)
     assert not AIRFLOW_HAS_COMMANDS
     return called(sys.executable, "-m", "airflow_imagepipeline.cli", *arguments)
@@ -334,3 +340,13 @@ def test_importing_the_commands_imports_nothing_heavy() -> None:
     assert "airflow_imagepipeline" in done.stdout
     for heavy in ("airflow", "pydantic", "requests", "PIL", "boto3"):
         assert f"'{heavy}'" not in done.stdout
+
+
+@pytest.mark.parametrize("seconds", ["-5", "0", "nan", "inf", "1e9", "soon"])
+def test_a_time_in_which_nothing_can_be_landed_is_found_before_anything_is_paid(
+    vendor: Vendor, landed: Path, tmp_path: Path, run: Run, seconds: str
+) -> None:
+    more = ("--submit", "--destination", tmp_path / "again", "--timeout", seconds)
+    code, out, err = run("replay", first_sidecar(landed), *more)
+    assert (code, out, vendor.count("submits")) == (2, "", 1)
+    assert "--timeout" in err

@@ -85,10 +85,15 @@ def test_what_is_not_known_is_null() -> None:
     assert {name: read.to_payload()[name] for name in unknown} == unknown
 
 
-@pytest.mark.parametrize("stranger", [None, [], "x", 1, {}, payload(v=2), payload(v=None)], ids=repr)
+@pytest.mark.parametrize("stranger", [None, [], "x", 1, {}, payload(v=None), payload(v=1e9)], ids=repr)
 def test_a_stranger_is_refused(stranger: object) -> None:
     with pytest.raises(ValueError, match=r"^not a sidecar: it is no JSON object with 'v': 1$"):
         Sidecar.from_payload(stranger)
+
+
+def test_a_sidecar_of_a_later_release_is_named_as_such() -> None:
+    with pytest.raises(ValueError, match=r"^not a sidecar of version 1, but of 2: a later release of this package"):
+        Sidecar.from_payload(payload(v=2))
 
 
 @pytest.mark.parametrize("key", KEYS[1:])

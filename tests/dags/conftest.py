@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +18,8 @@ if TYPE_CHECKING:
     from tests.doubles.moto_server import Moto
 
 DAGS = Path(__file__).parents[2] / "dags"
-
-
-@pytest.fixture(scope="session")
-def _database() -> None:
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=120)
+POLL = 0.02
+"""Seconds between two looks at a job."""
 
 
 @pytest.fixture
@@ -45,9 +40,19 @@ def dag_of(_database: None) -> Callable[[str], DAG]:
         bag = BundleDagBag(dag_folder=DAGS / f"{dag_id}.py", **bundle)
         assert bag.import_errors == {}
         dag: DAG = bag.dags[dag_id]
+        for task in dag.tasks:
+            _look_often(task)
         return dag
 
     return load
+
+
+def _look_often(task: Any) -> None:
+    # Jobs of these tests take no time; an example waits as one does for jobs that take some.
+    if task.is_mapped and task.operator_class.__module__.startswith("airflow_imagepipeline."):
+        task.partial_kwargs["poll_interval"] = POLL
+    elif hasattr(task, "poll_interval"):
+        task.poll_interval = POLL
 
 
 @pytest.fixture

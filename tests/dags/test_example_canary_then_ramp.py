@@ -136,35 +136,47 @@ def test_what_went_well_before_does_not_speak_for_a_worse_model(
     assert (run.state, vendor.count("accepted")) == ("failed", len(PHOTOS) + 1)
 
 
+@pytest.fixture(scope="module")
+def airflow(_vendor: Vendor, moto: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+    """Start a real Airflow that has the example, with a canary of two photos and looks that suit jobs of no time."""
+    home = tmp_path_factory.mktemp("airflow")
+    dags = home / "dags"
+    dags.mkdir()
+    example = (Path(__file__).parents[2] / "dags" / f"{DAG_ID}.py").read_text()
+    for before, after in (
+        ("CANARY = 10", f"CANARY = {CANARY}"),
+        ('"accept": {},', '"accept": {}, "poll_interval": 0.2,'),
+    ):
+        assert before in example
+        example = example.replace(before, after)
+    (dags / f"{DAG_ID}.py").write_text(example)
+    connections: dict[str, Any] = {
+        "imagepipeline_default": {"conn_type": "imagepipeline", "host": _vendor.url, "password": KEY},
+        "aws_default": aws_connection(moto.url),
+    }
+    with LocalAirflow(home / "home", dags, connections=connections) as running:
+        yield running
+
+
 @pytest.mark.live
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("answer", ["Approve", "Reject"])
 def test_a_person_decides_in_airflow(
-    vendor: Vendor, moto: Moto, catalogue: dict[str, str], tmp_path: Path, *, answer: str
+    airflow: LocalAirflow, vendor: Vendor, catalogue: dict[str, str], *, answer: str
 ) -> None:
-    dags = tmp_path / "dags"
-    dags.mkdir()
-    example = (Path(__file__).parents[2] / "dags" / f"{DAG_ID}.py").read_text()
-    (dags / f"{DAG_ID}.py").write_text(example.replace("CANARY = 10", f"CANARY = {CANARY}"))
-    connections: dict[str, Any] = {
-        "imagepipeline_default": {"conn_type": "imagepipeline", "host": vendor.url, "password": KEY},
-        "aws_default": aws_connection(moto.url),
-    }
-
     if answer == "Reject":
         # The vendor's model has changed: every picture has another look, which a person sees and no check does.
         vendor.settings.model = "v2"
-    with LocalAirflow(tmp_path / "home", dags, connections=connections) as airflow:
-        run_id = airflow.trigger(DAG_ID, catalogue)
-        asked = wait_until(lambda: question(airflow, run_id), seconds=120, what="the question", every=1)
-        paid = vendor.count("accepted")
-        # A person takes longer, too: Airflow 3.3 takes the end of the process that asked for the end of the task when
-        # the answer is there before the scheduler has heard of it.
-        time.sleep(8)
-        path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
-        airflow.patch(path, {"chosen_options": [answer], "params_input": {}})
-        state = airflow.wait_for_run(DAG_ID, run_id, 120)
-        ramp = {ti["task_id"]: ti["state"] for ti in airflow.task_instances(DAG_ID, run_id)}["ramp"]
+    run_id = airflow.trigger(DAG_ID, catalogue)
+    asked = wait_until(lambda: question(airflow, run_id), seconds=120, what="the question", every=1)
+    paid = vendor.count("accepted")
+    # A person takes longer, too: Airflow 3.3 takes the end of the process that asked for the end of the task when
+    # the answer is there before the scheduler has heard of it.
+    time.sleep(8)
+    path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    airflow.patch(path, {"chosen_options": [answer], "params_input": {}})
+    state = airflow.wait_for_run(DAG_ID, run_id, 120)
+    ramp = {ti["task_id"]: ti["state"] for ti in airflow.task_instances(DAG_ID, run_id)}["ramp"]
 
     assert paid == CANARY
     assert asked["subject"] == "Edit 3 more photos?"

@@ -21,9 +21,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 DAG = textwrap.dedent(
     """
-    from datetime import timedelta
-
-    from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
+    from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
     from airflow.sdk import BaseHook, dag, task
 
 
@@ -35,8 +33,9 @@ DAG = textwrap.dedent(
             print(f"greeting {host}")
             return {"greeting": dag_run.conf["greeting"], "host": host}
 
-        # Counted from the start of the run: long enough that the sensor has to defer.
-        greet() >> TimeDeltaSensor(task_id="pause", delta=timedelta(seconds=10), deferrable=True)
+        # Counted from the start of the task, and deferred however late: a slow machine changes nothing.
+        later = "{{ (ti.start_date + macros.timedelta(seconds=10)).isoformat() }}"
+        greet() >> DateTimeSensorAsync(task_id="pause", target_time=later)
 
 
     trivial()

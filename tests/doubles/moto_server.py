@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -15,10 +16,13 @@ import sys
 import tempfile
 import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import pytest
+from botocore.loaders import JSONFileLoader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,10 +80,20 @@ def running_moto() -> Iterator[Moto]:
                 env=environment,
             )
         try:
-            yield Moto(_address(process, log))
+            with _descriptions_read_once():
+                yield Moto(_address(process, log))
         finally:
             process.terminate()
             process.wait(_PATIENCE)
+
+
+@contextmanager
+def _descriptions_read_once() -> Iterator[None]:
+    # botocore reads what it knows of AWS anew for each session: a tenth of a second for each of thousands of clients.
+    load = functools.cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: load(path))
+        yield
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

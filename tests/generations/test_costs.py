@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from airflow_imagepipeline.hooks.imagepipeline import finished_without_id
-from airflow_imagepipeline.policy.waiting import JobEvent
+from airflow_imagepipeline.contract.result import finished_without_id
+from airflow_imagepipeline.policy.job_event import JobEvent
 from airflow_imagepipeline.sensors.imagepipeline import ImagePipelineJobSensor
 from airflow_imagepipeline.transfers.object_storage import ImagePipelineToObjectStorageOperator
 from tests.faults import STATUS, SUBMIT, ScriptedServer, answer, forever, pending

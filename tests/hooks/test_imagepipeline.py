@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -133,6 +134,17 @@ def test_a_submission_that_was_not_taken_is_sent_again(connection: Callable[...,
     assert slept[1] >= 7.0
     assert len({request.body for request in server.requests}) == 1
     assert all(request.fresh for request in server.requests)
+
+
+def test_a_job_is_as_old_as_the_attempt_that_was_taken(connection: Callable[..., None]) -> None:
+    hook = ImagePipelineHook()
+    script = [refused(429, "later", headers={"Retry-After": "1"}), pending()]
+    with ScriptedServer({SUBMIT: script}) as server:
+        connection(server.url)
+        begun = time.time()
+        job = hook.submit_job(PARAMETERS)
+    assert job.handle.submitted_at is not None
+    assert job.handle.submitted_at - begun >= 1
 
 
 def test_a_submission_waits_for_a_server_that_comes_up(connection: Callable[..., None]) -> None:

@@ -48,8 +48,8 @@ for_both_kinds = pytest.mark.parametrize("kind", CALLS)
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.5)
-    monkeypatch.setattr(transport, "READ_SECONDS", dict.fromkeys(RequestKind, 0.5))
-    monkeypatch.setattr(transport, "TOTAL_SECONDS", dict.fromkeys(RequestKind, 1.0))
+    monkeypatch.setattr(transport, "READ_SECONDS", dict.fromkeys(RequestKind, 0.8))
+    monkeypatch.setattr(transport, "TOTAL_SECONDS", dict.fromkeys(RequestKind, 1.2))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -187,6 +187,29 @@ def test_a_proxy_that_is_gone_is_no_connection(
         connection("https://x.invalid")
         with fails_with(NotSent, "no connection to the host"):
             sent(CALLS["submission"](), library)
+
+
+@in_both_libraries
+def test_a_proxy_whose_name_is_none_has_sent_nothing(
+    connection: Callable[..., None], monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy..example:3128")
+    monkeypatch.setenv("NO_PROXY", "")
+    connection("https://x.invalid")
+    with fails_with(Misconfigured, "could not be formed", "the proxy"):
+        sent(CALLS["submission"](), library)
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_authorities_that_are_not_there_have_sent_nothing(
+    connection: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, str(tmp_path / "gone.pem"))
+    connection("https://x.invalid")
+    with fails_with(Misconfigured, "was not sent", name, "gone.pem"):
+        sent(CALLS["submission"](), "requests")
 
 
 @in_both_libraries

@@ -131,6 +131,11 @@ def test_a_photo_is_shown_upright_and_whole(tmp_path: Path) -> None:
     assert (small.height, abs(small.width - FRAME[1] / 3) <= 1) == (FRAME[1], True)
 
 
+def test_sixteen_bits_are_shown_as_light_as_they_are(tmp_path: Path) -> None:
+    grey = Image.new("I;16", (40, 30), 60 * 257)
+    assert thumbnail(written(tmp_path, saved(grey, "PNG")), FRAME, WHITE).getpixel((5, 5)) == (60, 60, 60)
+
+
 def test_a_small_picture_is_not_enlarged(tmp_path: Path) -> None:
     assert thumbnail(written(tmp_path, png(40, 30)), FRAME, WHITE).size == (40, 30)
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import struct
-import tracemalloc
 import zlib
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from airflow_imagepipeline.images.inspection import (
     is_blank,
 )
 from tests.doubles.pictures import painted, pictures, png, saved, written
+from tests.memory import peak_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,13 +212,12 @@ def gif_reaching(width: int, height: int) -> bytes:
 )
 def test_an_image_bomb_is_refused_before_a_pixel_is_decoded(bomb: bytes, tmp_path: Path) -> None:
     path = written(tmp_path, bomb)
-    tracemalloc.start()
-    try:
+
+    def refused() -> None:
         with pytest.raises(TooManyPixels, match="more than 50000000"):
             inspect_file(path)
-        assert tracemalloc.get_traced_memory()[1] < 1024 * 1024
-    finally:
-        tracemalloc.stop()
+
+    assert peak_of(refused) < 1024 * 1024
 
 
 def test_fifty_million_pixels_are_still_taken(tmp_path: Path) -> None:
@@ -255,9 +254,4 @@ def big_gif() -> bytes:
 def test_a_large_file_is_never_held_in_memory(make: object, tmp_path: Path) -> None:
     assert callable(make)
     path = written(tmp_path, make())
-    tracemalloc.start()
-    try:
-        inspect_file(path)
-        assert tracemalloc.get_traced_memory()[1] < 1024 * 1024
-    finally:
-        tracemalloc.stop()
+    assert peak_of(lambda: inspect_file(path)) < 1024 * 1024

@@ -20,7 +20,10 @@ pytestmark = [pytest.mark.kill, pytest.mark.timeout(600), pytest.mark.usefixture
 
 
 @pytest.mark.parametrize("mode", TASK_MODES)
-@pytest.mark.parametrize("moment", POINTS)
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(moment, marks=pytest.mark.kill(short=moment == "before the ids are stored")) for moment in POINTS],
+)
 def test_a_batch_of_five_hundred_survives_the_death_of_its_worker(
     mode: str, moment: str, tmp_path: Path, connection: Callable[..., None]
 ) -> None:

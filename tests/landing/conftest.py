@@ -16,7 +16,7 @@ from airflow_imagepipeline.hooks.download_limits import DownloadLimits
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.landing.landing import land_job
 from airflow_imagepipeline.storage.folder import Folder, open_folder
-from tests.doubles.moto_server import CONNECTION, Moto, aws_connection, running_moto
+from tests.doubles.moto_server import CONNECTION, Moto, aws_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 KEY = "the-key-3f9a"
 SIGNATURE = "canary-77c1"
-
-moto = pytest.fixture(scope="session")(running_moto)
 
 
 @dataclass

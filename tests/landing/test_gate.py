@@ -11,11 +11,14 @@ import pytest
 from PIL import Image, ImageOps
 
 from airflow_imagepipeline.contract.acceptance import Acceptance
+from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
 from airflow_imagepipeline.contract.errors import DownloadFailed, InvalidParameters, NotSent
+from airflow_imagepipeline.contract.job import Job, JobHandle
 from airflow_imagepipeline.hooks.download import Downloader
 from airflow_imagepipeline.hooks.download_limits import DownloadLimits
 from airflow_imagepipeline.images.inspection import NotAnImage
 from airflow_imagepipeline.landing.gate import Gate, Judgement, Original
+from airflow_imagepipeline.landing.landing import land_job
 from tests.doubles.moto_server import CONNECTION, aws_connection
 from tests.doubles.pictures import written
 from tests.faults import ScriptedServer, answer, redirect
@@ -24,7 +27,7 @@ from tests.images.corpus import photo
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.landing.conftest import Store
+    from tests.landing.conftest import Lander, Store
 
 SIGNATURE = "canary-77c1"
 FILE = "GET /cup.png"
@@ -195,3 +198,27 @@ def test_an_input_that_is_no_image_is_no_reason_to_fail(tmp_path: Path) -> None:
     original = one.original(str(written(tmp_path, b"<html>", "page.png")), tmp_path)
     assert original == Original(missing="it is 6 bytes that are no PNG, JPEG, WEBP or GIF")
     assert not issubclass(NotAnImage, InvalidParameters)
+
+
+def test_ten_thousand_inputs_that_cannot_be_read_are_told_in_a_few_lines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = gate()
+    for number in range(10_000):
+        one.original(str(tmp_path / f"gone-{number}.png"), tmp_path)
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(told) == 7
+    assert "gone-0.png" in told[0]
+    assert told[-1].endswith("(10,000 times so far; not each is told)")
+
+
+def test_a_black_result_that_is_refused_is_told_once(
+    on_disk: Store, lander: Lander, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ScriptedServer({"GET /files/a": [answer(200, BLACK)]}) as server:
+        job = Job(JobHandle(SDXL_IMAGE_TO_IMAGE, "job-1"), JobStatus.SUCCESS, lander.links(server, "a"))
+        result = land_job(lander.hook(server.url), job, on_disk.folder(), None, overwrite=False, gate=gate())
+    assert len(result.rejected) == 1
+    told = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING and "job-1-00" in one.message]
+    assert len(told) == 1
+    assert "is rejected: It is black" in told[0]

@@ -39,6 +39,34 @@ def number(result, original):
     return 3
 
 
+class bool_:  # as NumPy calls what a comparison gives
+    def __init__(self, value):
+        self.value = value
+
+    def __bool__(self):
+        return self.value
+
+
+def true_of_numpy(result, original):
+    return bool_(True)
+
+
+def false_of_numpy(result, original):
+    return bool_(False)
+
+
+def of_one(result):
+    return None
+
+
+def of_three(result, original, threshold):
+    return None
+
+
+def of_any(*paths, threshold=1):
+    return None
+
+
 def broken(result, original):
     raise KeyError("canary-5521")
 '''
@@ -73,6 +101,9 @@ def test_a_check_is_asked_with_the_paths_as_text(shop: str) -> None:
         ("fine_as_nothing", None),
         ("no_logo", "there is no logo in the corner"),
         ("false", "it returned False"),
+        ("true_of_numpy", None),
+        ("false_of_numpy", "it returned False"),
+        ("of_any", None),
         ("broken", "it raised KeyError"),
         ("number", "it returned int; a check returns None or True for good, or the reason as a text"),
     ],
@@ -94,6 +125,8 @@ def test_every_check_is_asked_although_one_fails(shop: str) -> None:
         ("no_such_module_at_all.check", r"no_such_module_at_all cannot be imported here \(ModuleNotFoundError\): give"),
         ("{shop}.no_such_check", "{shop} has no function 'no_such_check'"),
         ("{shop}.not_a_function", "{shop} has no function 'not_a_function'"),
+        ("{shop}.of_one", "{shop}.of_one cannot be called with two paths: write it as def check"),
+        ("{shop}.of_three", "{shop}.of_three cannot be called with two paths: write it as def check"),
         ("{shop}_broken.check", r"{shop}_broken cannot be imported here \(RuntimeError\): give"),
     ],
 )

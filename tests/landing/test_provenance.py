@@ -104,6 +104,13 @@ def test_each_image_gets_a_sidecar_that_explains_it(store: Store, lander: Lander
     assert findings(store) == [(Verdict.INTACT, "job-1-00.png"), (Verdict.INTACT, "job-1-01.png")]
 
 
+def test_the_version_of_an_input_is_told_where_it_is_known(on_disk: Store, lander: Lander) -> None:
+    known = Provenance().asked(PARAMETERS, 7, digests={}, versions={"/data/cup.png": "5f2d:4096"})
+    with serving(0) as server:
+        land(lander, server, on_disk, "0", provenance=known)
+    assert [one["version"] for one in sidecar(on_disk)["inputs"]] == [None, "5f2d:4096"]
+
+
 def test_a_sidecar_holds_neither_the_key_nor_what_signs_a_link(store: Store, lander: Lander) -> None:
     with serving(0) as server:
         land(lander, server, store, "0")
@@ -194,12 +201,19 @@ def test_who_knows_more_replaces_it(store: Store, lander: Lander) -> None:
     assert sidecar(store)["fingerprint"] == PARAMETERS.fingerprint()
 
 
-@pytest.mark.parametrize("older", [b"{}", b"\xff", b'{"v": 1}'], ids=["another object", "bytes", "half"])
-def test_what_is_no_sidecar_is_replaced(older: bytes, store: Store, lander: Lander) -> None:
+@pytest.mark.parametrize("older", [b'{"label": "a cup"}', b"\xff", b'{"v": 1}'], ids=["of the user's", "bytes", "half"])
+@pytest.mark.parametrize("provenance", [ASKED, UNKNOWN], ids=["asked", "unknown"])
+def test_a_file_that_is_no_sidecar_is_replaced_only_where_that_was_asked_for(
+    older: bytes, provenance: Provenance, store: Store, lander: Lander, caplog: pytest.LogCaptureFixture
+) -> None:
     store.write("job-1-00.png.json", older)
     with serving(0) as server:
-        land(lander, server, store, "0", provenance=UNKNOWN)
-    assert sidecar(store)["task_id"] == "store"
+        for _ in range(2):
+            land(lander, server, store, "0", provenance=provenance)
+        assert store.files["job-1-00.png.json"] == older
+        assert "job-1-00.png.json is no sidecar of this provider: it is left as it is." in caplog.text
+        land(lander, server, store, "0", provenance=provenance, overwrite=True)
+    assert sidecar(store)["task_id"] == provenance.task_id
 
 
 def test_an_image_that_is_replaced_gets_a_sidecar_of_its_own(store: Store, lander: Lander) -> None:

@@ -40,6 +40,8 @@ def nights(
     # Only a power failure would show that nobody has waited for the disk.
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("airflow_imagepipeline.records.grouped_writer._GATHERING", 0.005)
+    # Where no process goes on after it was superseded, nobody need wait for it.
+    monkeypatch.setattr("airflow_imagepipeline.batch.lease_keeping.NOTICED_AFTER", 0.0)
     _vendor_of_nights.begin_anew()
     connection(_vendor_of_nights.url)
     return Nights(_vendor_of_nights, tmp_path / "images", mode)

@@ -55,6 +55,11 @@ def run_refused(kind: type[AirflowException], arguments: dict[str, Any], mode: s
             "landing needs wait_for_completion=True",
             id="landing without waiting",
         ),
+        pytest.param(
+            {"wait_for_completion": False, "strict_count": True},
+            "strict_count: images are counted with wait_for_completion=True",
+            id="counting without waiting",
+        ),
     ],
 )
 def test_a_wrong_argument_is_named_and_nothing_is_submitted(

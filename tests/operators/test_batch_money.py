@@ -458,3 +458,58 @@ def test_jobs_that_are_there_are_brought_home_also_when_nothing_more_is_submitte
     with fails_with(BatchIncomplete, "2 landed, 2 not_submitted", "redits"):
         nights.run("n2", rows, submit_concurrency=1)
     assert nights.paid == 0
+
+
+@only_current
+@pytest.mark.parametrize("changed", ["request", "reuse"])
+def test_a_retry_that_asks_for_something_else_waits_for_a_human(nights: Nights, changed: str) -> None:
+    rows = nights.rows(4)
+    changes: dict[str, Any] = {"request": {"prompt": f"{PROMPT} 2"}, "reuse": "never"}
+    other = {changed: changes[changed]}
+    nights.settings.fail_next = ["MODEL_ERROR"]
+    with ends_badly("3 landed, 1 failed"):
+        nights.run("n1", rows, file_stem=None)
+
+    for _ in range(2):
+        with fails_with(BatchFailed, "tried first", "nothing more was submitted", "clear the task"):
+            nights.retry(rows, file_stem=None, **other)
+        assert nights.paid == 0
+
+    assert counts(nights.clear(rows, file_stem=None, **other)) == {"landed": 4}
+    assert nights.paid == 4
+
+
+@only_current
+def test_a_clear_after_the_tasks_retries_were_lowered_is_a_clear(nights: Nights) -> None:
+    rows, black = nights.rows(1), saved(Image.new("RGB", (40, 30)), "PNG")
+    with pytest.MonkeyPatch.context() as vendor, fails_with(BatchFailed, "1 filtered"):
+        vendor.setattr(CANNED, lambda _: (black,))
+        nights.attempt(TaskInstance("n1", 1, max_tries=9), rows, retries=9)
+
+    # Airflow adds the retries of now to the tries that have been.
+    assert counts(nights.attempt(TaskInstance("n1", 2, max_tries=1), rows, retries=0)) == {"landed": 1}
+    assert nights.paid == 1
+
+
+@only_current
+def test_a_batch_that_breaks_off_withdraws_what_the_api_has_put_off(nights: Nights) -> None:
+    rows, lines = nights.rows(5), PlanStore.lines
+    nights.settings.refuse_next, nights.settings.retry_after = ["RATE_LIMIT_EXCEEDED"], 60
+
+    def cut(store: PlanStore, start: int = 0) -> Iterator[str]:
+        yield from itertools.islice(lines(store, start), 2)
+        until = time.monotonic() + 20
+        while nights.settings.refuse_next and time.monotonic() < until:
+            time.sleep(0.005)
+        raise StorageFailed(FULL)
+
+    with pytest.MonkeyPatch.context() as storage:
+        storage.setattr("airflow_imagepipeline.batch.run._ROWS_AT_ONCE", 2)
+        storage.setattr("airflow_imagepipeline.batch.engine._LONGEST_ANSWER", 5.0)
+        storage.setattr(PlanStore, "lines", cut)
+        with pytest.raises(StorageFailed, match=FULL):
+            nights.run("n1", rows)
+    paid = nights.paid
+
+    assert counts(nights.retry(rows)) == {"landed": 5}
+    assert paid + nights.paid == 5

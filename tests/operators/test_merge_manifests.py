@@ -48,10 +48,13 @@ class Shards:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.photos = "photos"
         (folder / "_manifests").mkdir()
 
     def written(self, name: str, indexes: Iterable[int], *, ledger: str = "", **changed: Any) -> dict[str, Any]:
-        rows = [ManifestRow(index, f"s3://photos/{index}.jpg", OUTCOMES[index % len(OUTCOMES)]) for index in indexes]
+        rows = [
+            ManifestRow(index, f"s3://{self.photos}/{index}.jpg", OUTCOMES[index % len(OUTCOMES)]) for index in indexes
+        ]
         path = self.folder / "_manifests" / f"{name}.jsonl"
         path.write_text("".join(f"{row.to_line()}\n" for row in rows))
         told = {outcome.value: sum(row.outcome is outcome for row in rows) for outcome in RowOutcome}
@@ -262,5 +265,6 @@ def test_its_memory_does_not_grow_with_the_rows(shards: Shards, tmp_path: Path) 
         given = shards.cut(total, 4)
         return peak_of(lambda: merged(given, tmp_path))
 
-    # Buffers of a megabyte are full from some thousand rows on.
-    assert peak(24_000) < peak(8_000) + 400_000
+    # Buffers are full from some thousand rows of this length on.
+    shards.photos = "x" * 300
+    assert peak(8_000) < peak(3_000) + 150_000

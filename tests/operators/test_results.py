@@ -262,3 +262,16 @@ def test_a_failure_straight_from_the_submission_fails_the_task(
             run_to_end(image_to_image("http://127.0.0.1/a.png", wait_for_completion=False), context(store), mode)
 
     assert store.record()["phase"] == "failed"
+
+
+@in_task_modes
+@pytest.mark.parametrize("stem", ["None", "", "{{ params.stem }}"])
+def test_a_stem_that_a_template_left_open_is_the_jobs_id(
+    vendor: Vendor, photos: str, tmp_path: Path, stem: str, mode: str
+) -> None:
+    make = image_to_image(f"{photos}/a.png", destination=f"file://{tmp_path}", file_stem=stem)
+
+    result = run_to_end(make, context(FakeStore(), stem=None), mode)
+
+    assert result["images"][0]["uri"] == f"file://{tmp_path}/{result['job_id']}-00.png"
+    assert vendor.count("accepted") == 1

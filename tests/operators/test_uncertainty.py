@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_imagepipeline.exceptions import RecordUnavailable, SubmissionRefused, SubmissionUncertain
+from airflow_imagepipeline.exceptions import (
+    RecordUnavailable,
+    SubmissionNotSent,
+    SubmissionRefused,
+    SubmissionUncertain,
+)
 from tests.faults import (
     STATUS,
     SUBMIT,
@@ -61,7 +67,7 @@ uncertain_answers = pytest.mark.parametrize(
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_imagepipeline.contract.calls import RequestKind
 
-    short = {RequestKind.SUBMIT: 0.5, RequestKind.LOOK: 5.0}
+    short = {RequestKind.SUBMIT: 0.8, RequestKind.LOOK: 5.0}
     monkeypatch.setattr("airflow_imagepipeline.hooks.transport.READ_SECONDS", short)
 
 
@@ -248,3 +254,27 @@ def test_resubmitting_ends_after_four_attempts(connection: Callable[..., None], 
         connection(server.url)
         with fails_with(SubmissionUncertain, "answered 500"):
             run_to_end(image_to_image(LINK, on_ambiguous_submit="resubmit"), context(FakeStore()), mode)
+
+
+@in_task_modes
+@pytest.mark.parametrize(
+    ("answered", "kind"),
+    [(answer(422), SubmissionRefused), (answer(429), SubmissionNotSent)],
+    ids=["refused", "busy"],
+)
+def test_a_refusal_after_a_submission_without_an_answer_does_not_say_that_nothing_was_submitted(
+    connection: Callable[..., None], answered: Instruction, kind: type[BaseException], mode: str
+) -> None:
+    store = FakeStore()
+    first = context(store)
+    make = image_to_image(LINK, on_ambiguous_submit="resubmit", wait_for_completion=False)
+    with ScriptedServer({SUBMIT: [pending("job-1"), *[answered] * 4]}, allow_unused=True) as server:
+        connection(server.url)
+        store.is_down = lambda operation, _, value: operation == "set" and "job-1" in str(value)
+        run_to_end(make, first, mode)
+        store.is_down = lambda *_: False
+        with fails_with(kind, "may or may not have been accepted", "answered 42"):
+            run_to_end(make, retried(first), mode)
+        # The first one may still have been taken: where the user does not resubmit any more, a human must look.
+        with fails_with(SubmissionUncertain, "set job_id"):
+            run_to_end(functools.partial(make, on_ambiguous_submit="fail"), retried(retried(first)), mode)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 import uuid
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,11 +18,6 @@ if TYPE_CHECKING:
     from httpx import Response
 
     from tests.doubles.moto_server import Moto
-
-
-@pytest.fixture(scope="session")
-def _database() -> None:
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=180)
 
 
 class Tab:

@@ -152,3 +152,14 @@ def test_too_many_at_once_are_refused_instead_of_piled_up() -> None:
         return [await workers.run(str, "free again")]
 
     assert asyncio.run(crowd()) == ["free again"]
+
+
+def test_nobody_waits_for_ever_for_a_storage_that_does_not_answer() -> None:
+    async def patient() -> None:
+        workers = Workers("test", threads=1, waiting=2, patience=0.05)
+        gate = __import__("threading").Event()
+        with pytest.raises(Overloaded, match="has not answered"):
+            await workers.run(gate.wait, 10)
+        gate.set()
+
+    asyncio.run(patient())

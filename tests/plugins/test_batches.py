@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.airflow_versions import HAS_TASK_STATE_STORE
 from tests.plugins.conftest import job, keep_progress, row
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ RENDERED: Final[dict[str, Any]] = {
     "destination": "s3://results", "file_stem": None, "ledger": None, "aws_conn_id": "aws_default",
 }  # fmt: skip
 
-HAS_STORE: Final = pytest.mark.skipif(
-    version("apache-airflow") < "3.3", reason="Airflow has a task state store from 3.3 on"
-)
+HAS_STORE: Final = pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="Airflow has a task state store from 3.3 on")
 
 
 def under_way(tab: Tab, state: str = "deferred", **more: Any) -> str:
@@ -76,6 +74,52 @@ def test_what_cannot_be_its_own_word_is_not_shown(tab: Tab, value: str, minutes:
     page = tab.get(f"task/{path}").text
     assert "This batch is under way" in page
     assert "3/12" not in page
+
+
+def run_of(path: str) -> str:
+    """Return the address of the run that a task instance is of."""
+    return f"run/{'/'.join(path.split('/')[:2])}"
+
+
+@HAS_STORE
+def test_a_run_lists_a_batch_that_is_under_way_with_its_progress(tab: Tab) -> None:
+    path = under_way(tab)
+    keep_progress(path, json.dumps({"line": "3/12 landed <b>"}), BEGAN + timedelta(minutes=5))
+    page = tab.get(run_of(path)).text
+    for text in ("3/12 landed &lt;b&gt;", "Under way</span>", "2026-11-22 10:05:00 UTC", f"task/{path}", "1 under way"):
+        assert text in page
+
+
+def test_a_run_lists_what_is_under_way_before_what_has_ended(tab: Tab) -> None:
+    path = under_way(tab, task_id="slow")
+    dag_id = path.split("/", maxsplit=1)[0]
+    tab.task(tab.batch([row(0)]), dag_id=dag_id, task_id="done")
+    for number, (state, began, rendered) in enumerate(
+        (("failed", BEGAN, RENDERED), ("running", None, RENDERED), ("running", BEGAN, {"init_image": "s3://a/b.png"}))
+    ):
+        tab.task(state=state, started_at=began, rendered=rendered, dag_id=dag_id, task_id=f"other_{number}")
+    page = tab.get(run_of(path)).text
+    assert page.count('class="card"') == 2
+    assert page.index("slow</span>") < page.index("done</span>")
+    assert "Its log says where it stands" in page
+    assert "2 task instances, 1 under way" in page
+
+
+def test_a_batch_that_is_tried_again_is_listed_once(tab: Tab) -> None:
+    path = tab.task(tab.batch([row(0)]), state="up_for_retry", rendered=RENDERED, started_at=BEGAN)
+    page = tab.get(run_of(path)).text
+    assert page.count('class="card"') == 1
+    assert "Under way" not in page
+
+
+def test_a_mapped_batch_lists_its_instances_that_are_under_way(tab: Tab) -> None:
+    path = under_way(tab, map_index=0)
+    dag_id = path.split("/", maxsplit=1)[0]
+    under_way(tab, dag_id=dag_id, map_index=1)
+    under_way(tab, dag_id=dag_id, task_id="other")
+    page = tab.get(f"task/{path[:-1]}%7BMAP_INDEX%7D").text
+    assert page.count("Under way</span>") == 2
+    assert "other" not in page
 
 
 def test_a_failed_batch_shows_its_grid_and_says_that_it_failed(tab: Tab) -> None:

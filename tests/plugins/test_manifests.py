@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -21,6 +21,9 @@ from tests.plugins.memory import grown, marked
 
 if TYPE_CHECKING:
     from tests.plugins.conftest import Tab
+
+NESTED: Final = json.loads("[" * 400 + "]" * 400)
+IMAGE: Final = {"uri": "s3://b/a.png", "sha256": "", "bytes": 1, "format": "PNG", "width": 1, "height": 1}
 
 
 @pytest.fixture
@@ -92,6 +95,14 @@ def test_a_manifest_that_changes_is_read_again(
     assert kept.open(storage, f"file://{tmp_path}/manifest.jsonl") is again
 
 
+def test_a_manifest_of_the_same_size_is_told_from_the_one_before(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "_TRUSTED", 0.0)
+    path = tab.task(tab.batch([row(0, "failed", reason="It was first.")]))
+    assert "It was first." in tab.get(f"task/{path}").text
+    tab.batch([row(0, "failed", reason="It was later.")])
+    assert "It was later." in tab.get(f"task/{path}").text
+
+
 def test_only_a_few_manifests_are_kept_and_their_files_are_closed(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,8 +145,8 @@ from tests.plugins.memory import grown, marked
 storage, kept, seen = Storage("aws_default", (Path(sys.argv[1]),)), Manifests(), 0
 before = marked()
 for number in range(1, 300):
-    manifest = kept.open(storage, f"file://{sys.argv[1]}/manifest.jsonl")
-    seen += len([tile_of(line) for line in manifest.page(number).lines if number <= manifest.page(number).pages])
+    page = kept.open(storage, f"file://{sys.argv[1]}/manifest.jsonl").page(number)
+    seen += len([tile_of(line) for line in page.lines if number <= page.pages])
 print(seen, grown(before))
 """
 
@@ -202,7 +213,8 @@ def test_a_batch_shows_its_filters_and_leads_back_to_the_page_of_a_row(tab: Tab)
     [
         {"input": {"a": 1}}, {"reason": 5}, {"images": [{"uri": 5}]}, {"timings": [1]}, {"checks": "x"},
         {"index": "one"}, {"attempts": None}, {"images": 7}, {"cost": {"cost_usd": "x" * 10}}, {"timings": {"a": "b"}},
-        {"outcome": "other"}, {"job_id": ["x"]},
+        {"outcome": "other"}, {"job_id": ["x"]}, {"timings": {"landed_at": float("inf")}}, {"checks": {"a": NESTED}},
+        {"images": [{**IMAGE, "bytes": 10**400}]}, {"cost": {"cost_usd": 10**400}}, {"attempts": 10**400},
     ],
 )  # fmt: skip
 def test_an_odd_row_does_not_hide_the_page_that_it_is_on(tab: Tab, odd: dict[str, object]) -> None:

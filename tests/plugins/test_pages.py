@@ -92,6 +92,16 @@ def test_a_run_of_many_tasks_is_paged(tab: Tab) -> None:
     assert "edit [29]" in second
 
 
+def test_a_page_that_a_run_does_not_have_is_its_last(tab: Tab) -> None:
+    dag_id = tab.task(job(tab.image()), task_id="zzz").split("/", maxsplit=1)[0]
+    assert "zzz</span>" in tab.get(f"run/{dag_id}/{RUN}?page=9").text
+    for index in range(24):
+        tab.task({"manifest": 1, "ledger": index}, dag_id=dag_id, task_id="stranger", map_index=index)
+    first, second = (tab.get(f"run/{dag_id}/{RUN}?page={number}").text for number in (1, 2))
+    assert "No images in this run yet" not in first
+    assert ('href="?page=2"' in first, "zzz</span>" in second) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("result", "state", "said"),
     [
@@ -173,6 +183,24 @@ def test_markup_is_text_wherever_it_stands(tab: Tab, place: str) -> None:
     assert "<img src=x" not in page
     assert re.search(r"""["']>?\s*<img src=x""", page) is None
     assert set(re.findall(r" on\w+=", re.sub(r"&[#\w]+;[^<]*", "", page))) == set()
+
+
+@pytest.mark.parametrize("odd", [float("inf"), float("nan"), 10**400, -(10**400)], ids=["inf", "nan", "huge", "deep"])
+def test_a_number_that_nobody_can_read_does_not_hide_its_page(tab: Tab, odd: float) -> None:
+    single = tab.task(job(tab.image(), seed=odd, submitted_at=odd, cost={"cost_usd": odd, "credits_amount": odd}))
+    rows = [row(0, "landed", tab.image("b-00.png"))]
+    batch = tab.task({**tab.batch(rows), **dict.fromkeys(("seconds", "bytes", "cost", "submitted"), odd)})
+    plan = tab.task({"plan_only": True, "total": 3, "new": 3, "cost": odd, "seconds": odd})
+    for path in (single, batch, plan):
+        assert tab.get(f"task/{path}").status_code == 200
+        assert tab.get(f"run/{'/'.join(path.split('/')[:2])}").status_code == 200
+
+
+def test_half_a_character_does_not_hide_its_page(tab: Tab) -> None:
+    batch = tab.task(tab.batch([row(0, "failed", input="s3://photos/\udcff.png", reason="It \ud83d broke.")]))
+    for page in (f"task/{batch}", f"task/{batch}/rows/0"):
+        assert "It ? broke." in tab.get(page).text
+    assert tab.get(f"thumbnail/{batch}/0/input").status_code == 404
 
 
 def test_values_are_said_as_a_person_says_them() -> None:

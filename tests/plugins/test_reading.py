@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.config import Config
 from PIL import Image
 
 from airflow_imagepipeline.plugins import thumbnails
+from airflow_imagepipeline.storage import s3_client
+from tests.doubles.moto_server import aws_connection
 from tests.doubles.pictures import painted, png, saved
-from tests.plugins.conftest import PICTURE, job, row
+from tests.plugins.conftest import PICTURE, job, row, summary
 
 if TYPE_CHECKING:
     from tests.plugins.conftest import Tab
@@ -226,6 +230,16 @@ def test_a_digest_that_is_none_never_becomes_a_file_name(tab: Tab) -> None:
     assert not [key for key in tab.moto.keys(tab.bucket) if "escaped" in key or "_thumbnails" in key]
 
 
+def test_a_storage_that_does_not_answer_is_given_up_soon(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_SILENT", aws_connection(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        hurried = s3_client._HURRIED.merge(Config(read_timeout=0.2))
+        monkeypatch.setattr(s3_client, "_HURRIED", hurried)
+        path = tab.task(summary("s3://photos/m.jsonl", []), rendered={"aws_conn_id": "aws_silent"})
+        assert "ReadTimeoutError" in tab.get(f"task/{path}").text
+    assert s3_client.LazyS3Client("aws_silent").get().meta.config.read_timeout == 60
+
+
 def test_a_browser_keeps_a_picture_by_its_digest_and_asks_no_second_time(tab: Tab) -> None:
     image = tab.image()
     path = tab.task(job(image))
@@ -233,5 +247,8 @@ def test_a_browser_keeps_a_picture_by_its_digest_and_asks_no_second_time(tab: Ta
         tagged = tab.get(f"{kind}/{path}/job/0?v={image['sha256'][:16]}")
         assert tagged.headers["cache-control"] == "private, max-age=31536000, immutable"
         assert "immutable" not in tab.get(f"{kind}/{path}/job/0?v=other").headers["cache-control"]
-        again = tab.get(f"{kind}/{path}/job/0", **{"If-None-Match": tagged.headers["etag"]})
-        assert (again.status_code, again.content) == (304, b"")
+        etag = tagged.headers["etag"]
+        for known in (etag, f"W/{etag}", f'"another", {etag}'):
+            again = tab.get(f"{kind}/{path}/job/0", **{"If-None-Match": known})
+            assert (again.status_code, again.content) == (304, b"")
+        assert tab.get(f"{kind}/{path}/job/0", **{"If-None-Match": '"another"'}).status_code == 200

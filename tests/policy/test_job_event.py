@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
 from airflow_imagepipeline.contract.job import Job, JobHandle
-from airflow_imagepipeline.policy.waiting import JobEvent, Outcome, event_of
+from airflow_imagepipeline.policy.job_event import JobEvent, Outcome, event_of
 from tests.contract.answered import json_values
 
 HANDLE = JobHandle(SDXL_IMAGE_TO_IMAGE, "job-1", submitted_at=1_800_000_000.0, seed=7)

@@ -249,3 +249,19 @@ def test_a_human_is_told_why_nothing_was_submitted(action: Action, record: Submi
 
 def test_uncertainty_names_its_reason() -> None:
     assert "(the connection was cut)" in uncertain_sentence("the connection was cut", RECORD)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        pytest.param("https://api.example", "https://api.example:443", True, id="the usual port, told"),
+        pytest.param("http://127.0.0.1:80", "http://127.0.0.1", True, id="the usual port of plain http"),
+        pytest.param("https://api.example", "https://api.example:8443", False, id="another port"),
+        pytest.param("https://127.0.0.1", "http://127.0.0.1", False, id="another scheme"),
+        pytest.param("https://api.example", "https://other.example", False, id="another host"),
+    ],
+)
+def test_a_job_is_looked_for_at_its_own_place_however_that_is_spelled(one: str, other: str, *, is_same: bool) -> None:
+    record = replace(RECORD, phase=Phase.SUBMITTED, origin=one)
+    action = decide(record, record, replace(WISH, origin=other))
+    assert action is (Action.TAKE_UP if is_same else Action.OTHER_HOST)

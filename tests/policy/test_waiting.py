@@ -24,13 +24,14 @@ from airflow_imagepipeline.contract.errors import (
     WrongAnswer,
 )
 from airflow_imagepipeline.contract.job import Job, JobHandle
+from airflow_imagepipeline.policy.job_event import Outcome
 from airflow_imagepipeline.policy.looking import LookSchedule
-from airflow_imagepipeline.policy.waiting import JobWait, Outcome, steady_clock
+from airflow_imagepipeline.policy.waiting import JobWait, check_seconds, steady_clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_imagepipeline.policy.waiting import JobEvent
+    from airflow_imagepipeline.policy.job_event import JobEvent
 
 SUBMITTED = 1_800_000_000.0
 DEADLINE = SUBMITTED + 3600
@@ -45,6 +46,7 @@ NO_LINKS = Job(HANDLE, JobStatus.SUCCESS)
 FAILED = Job(HANDLE, JobStatus.FAILURE, error="out of memory")
 NO_REASON = Job(HANDLE, JobStatus.FAILURE)
 KEY = Refused("the key was refused", status=401)
+CREDITS = Refused("no credits left", status=402)
 PLAN = Refused("the plan was refused", status=403)
 NOT_FOUND = Refused("nothing is known here", status=404)
 MALFORMED = Malformed("no readable JSON")
@@ -98,6 +100,7 @@ def end_of(looks: Sequence[Look], wait: JobWait | None = None, *, now: float = L
         pytest.param([NO_REASON, PENDING, DONE], Outcome.SUCCEEDED, "", id="a failure without a reason may flap"),
         pytest.param([NO_REASON, DOWN, NO_REASON], Outcome.FAILED, "No reason given.", id="confirmed after an outage"),
         pytest.param([KEY] * 2, Outcome.UNREACHABLE, "the key was refused", id="401 twice in a row"),
+        pytest.param([CREDITS] * 2, Outcome.UNREACHABLE, "no credits left", id="402 twice in a row"),
         pytest.param([PLAN] * 2, Outcome.UNREACHABLE, "the plan was refused", id="403 twice in a row"),
         pytest.param([KEY, PLAN], Outcome.UNREACHABLE, "the plan was refused", id="401 and 403 are one row"),
         pytest.param([KEY, DOWN, KEY], Outcome.UNREACHABLE, "the key was refused", id="401 on both sides of an outage"),
@@ -113,7 +116,7 @@ def end_of(looks: Sequence[Look], wait: JobWait | None = None, *, now: float = L
         pytest.param([WrongAnswer("another job")], Outcome.REFUSED, "another job", id="an answer for another job"),
         *(
             pytest.param([Refused("no", status=code)], Outcome.REFUSED, "no", id=f"{code} at once")
-            for code in (400, 402, 405, 409, 410, 422, 451, 501)
+            for code in (400, 405, 409, 410, 422, 451, 501)
         ),
     ],
 )
@@ -504,3 +507,15 @@ def test_a_process_that_starts_later_waits_only_for_the_rest() -> None:
     assert new_wait().after(PENDING, now=clock()) is None
     rebooted.runs(1)
     assert new_wait().after(PENDING, now=clock()) is not None
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("inf"), float("nan"), "5", None], ids=str)
+def test_what_is_no_length_of_time_is_named(seconds: object) -> None:
+    check_seconds(timeout=1, poll_interval=0.05)
+    with pytest.raises(InvalidParameters, match=r"poll_interval: .* is not a number of seconds above 0"):
+        check_seconds(timeout=1, poll_interval=seconds)
+
+
+def test_a_wait_without_an_interval_is_refused() -> None:
+    with pytest.raises(InvalidParameters, match="poll_interval: 0"):
+        new_wait(interval=0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_imagepipeline.records.counted_folder import CountedFolder
 from airflow_imagepipeline.records.object_storage import (
     LeaseLost,
     Ledger,
@@ -138,6 +139,67 @@ def test_a_process_that_was_superseded_is_stopped(act: str, world: World) -> Non
         acts[act]()
     assert world.names() == before
     assert entries(newer) == numbered(1)
+
+
+def test_a_ledger_is_contested_unless_its_last_process_has_let_go(world: World) -> None:
+    first = world.take()
+    assert not first.is_contested
+    second = world.take()
+    assert second.is_contested
+    second.renew(60, is_idle=True)
+    third = world.take()
+    assert not third.is_contested
+    third.renew(60, is_idle=True)
+    third.renew(60)
+    assert world.take().is_contested
+    world.clock.now += 60
+    last = world.take(SOMEBODY)
+    assert last.is_contested
+    last.release()
+    assert not world.take().is_contested
+
+
+def test_what_took_long_to_write_is_not_acted_on_by_a_process_that_was_superseded_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, create = world.take(), CountedFolder.create
+
+    def slow(folder: CountedFolder, name: str, content: bytes) -> bool:
+        is_ours = create(folder, name, content)
+        if name.startswith("segments/"):
+            monkeypatch.undo()
+            world.take()
+            world.clock.now += 5.1
+        return is_ours
+
+    monkeypatch.setattr(CountedFolder, "create", slow)
+    with pytest.raises(LeaseLost):
+        older.append(numbered(1))
+    assert entries(world.take()) == numbered(1)
+
+
+def test_a_segment_after_which_the_leases_cannot_be_listed_is_written_again_and_is_there_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, create, listing = world.take(), CountedFolder.create, CountedFolder.listing
+
+    def slow(folder: CountedFolder, name: str, content: bytes) -> bool:
+        world.clock.now += 5.1
+        return create(folder, name, content)
+
+    def full(folder: CountedFolder, prefix: str) -> Any:
+        if world.names("segments/"):
+            msg = "S3 answers 503."
+            raise StorageFailed(msg)
+        return listing(folder, prefix)
+
+    with monkeypatch.context() as storage:
+        storage.setattr(CountedFolder, "create", slow)
+        storage.setattr(CountedFolder, "listing", full)
+        with pytest.raises(StorageFailed):
+            ledger.append(numbered(1))
+    assert ledger.append(numbered(1)) == "00000001-00000001"
+    assert entries(ledger) == numbered(1)
 
 
 def test_within_five_seconds_a_superseded_process_still_writes_and_what_it_writes_is_kept(world: World) -> None:

@@ -53,8 +53,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[RequestKind], None]:
 
     def hurry(kind: RequestKind) -> None:
         monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.5)
-        monkeypatch.setattr(transport, "READ_SECONDS", {**transport.READ_SECONDS, kind: 1.5})
-        monkeypatch.setattr(transport, "TOTAL_SECONDS", {**transport.TOTAL_SECONDS, kind: 2.0})
+        monkeypatch.setattr(transport, "READ_SECONDS", {**transport.READ_SECONDS, kind: 0.9})
+        monkeypatch.setattr(transport, "TOTAL_SECONDS", {**transport.TOTAL_SECONDS, kind: 1.2})
 
     return hurry
 

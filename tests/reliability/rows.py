@@ -94,7 +94,10 @@ WAIT: Final[Mapping[int, Row]] = {
     ),
     35: Row("`Retry-After` in every spelling", "Obeyed where it can be read, 300 s at most, never past the deadline"),
     36: Row("5xx for a long time", "Until the deadline, then `JobTimedOut`; the next try looks at the same job"),
-    37: Row("401, 403", "Twice in a row: `JobUnreachable`; with a mended key the next try takes the job up"),
+    37: Row(
+        "401, 402, 403",
+        "Twice in a row: `JobUnreachable`; with a mended key or account the next try takes the job up",
+    ),
     38: Row("404", "In the first minute: looked again. Later: 3 in a row are `JobLost`"),
     39: Row("Another 4xx", "`JobLost`"),
     40: Row(
@@ -110,9 +113,8 @@ WAIT: Final[Mapping[int, Row]] = {
     48: Row("FAILURE", "`JobFailed`; paid for again only with `retry_failed_jobs=True`"),
     49: Row(
         "Links in unusual shapes and numbers",
-        "One link may stand alone, doubles count once, more than 16 are refused",
-        "Fewer links than `samples` are returned without a word: the API's page does not say that the filter keeps "
-        "their number",
+        "One link may stand alone, doubles count once, more than 16 are refused; fewer than `samples` are warned of, "
+        "and with `strict_count=True` fail the task: the next try takes the job up",
     ),
     50: Row("An answer for another job", "`JobLost`"),
     51: Row("PENDING for ever", "`JobTimedOut` at the deadline; a later try looks once more, in any case"),

@@ -479,6 +479,25 @@ def test_a_connection_that_is_gone_while_deferred_is_an_event_and_one_that_is_ro
         assert server.hits(SUBMIT) == 1
 
 
+@pytest.mark.fault(90)
+@pytest.mark.parametrize("outcome", ["succeeded", "lost"])
+def test_a_connection_that_leads_elsewhere_when_a_deferred_task_goes_on_keeps_the_job(
+    deferred: Task, connect: Connect, outcome: str
+) -> None:
+    with ScriptedServer({SUBMIT: [pending()], STATUS: [DONE] * 3}, allow_unused=True) as server:
+        connect(server.origin)
+        defer(deferred)
+        event = {**deferred.wait(), "outcome": outcome}
+        with ScriptedServer(host="127.0.0.2") as elsewhere:
+            connect(elsewhere.origin)
+            with pytest.raises(JobUnreachable, match="Restore the connection"):
+                deferred.resume(event)
+            assert elsewhere.count() == 0
+        connect(server.origin)
+        assert deferred.run()["job_id"] == "job-1"
+        assert server.hits(SUBMIT) == 1
+
+
 @contextmanager
 def _no_blocking_in_this_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     # What waits for another machine, in the way that holds the whole loop up. Nothing is timed.

@@ -22,6 +22,7 @@ from airflow_imagepipeline.exceptions import (
     JobTimedOut,
     JobUnreachable,
     SubmissionUncertain,
+    TooFewImages,
 )
 from airflow_imagepipeline.triggers.imagepipeline import ImagePipelineJobTrigger
 from tests.faults import (
@@ -44,7 +45,7 @@ from tests.faults import (
     success,
 )
 from tests.faults.certificates import self_signed
-from tests.generations import spoken
+from tests.generations import only_old, spoken
 from tests.reliability.conftest import Connect, Impatient
 from tests.reliability.task import LINK, Clock, Task, fired
 from tests.reliability.words import answer, cut_after, drip, raw
@@ -252,6 +253,7 @@ def test_a_pause_never_goes_past_the_deadline(task: Task, connect: Connect) -> N
 def test_the_deadline_ends_a_wait_and_the_next_try_looks_at_the_same_job(
     task: Task, connect: Connect, instruction: Instruction
 ) -> None:
+    task.arguments["poll_interval"] = 60
     with ScriptedServer({SUBMIT: [pending()], STATUS: [forever(instruction)]}) as server:
         connect(server.origin)
         assert "may still finish and be billed" in task.fails(JobTimedOut)
@@ -284,7 +286,7 @@ def test_a_job_that_finished_after_the_deadline_is_not_given_up_unseen(task: Tas
 
 
 @pytest.mark.fault(37)
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("status", [401, 402, 403])
 def test_a_key_that_is_refused_twice_ends_the_wait_and_a_mended_one_takes_the_job_up(
     task: Task, connect: Connect, status: int
 ) -> None:
@@ -321,7 +323,7 @@ def test_a_job_is_not_given_up_in_the_minute_after_its_submission(task: Task, co
 
 
 @pytest.mark.fault(39)
-@pytest.mark.parametrize("status", [400, 402, 405, 410, 422])
+@pytest.mark.parametrize("status", [400, 405, 410, 422])
 def test_another_refusal_of_a_look_is_final(task: Task, connect: Connect, status: int) -> None:
     with ScriptedServer({SUBMIT: [pending()], STATUS: [refused(status)]}) as server:
         connect(server.origin)
@@ -459,6 +461,23 @@ def test_more_links_than_a_job_can_have_are_not_believed(task: Task, connect: Co
     with ScriptedServer({SUBMIT: [pending()], STATUS: [many]}) as server:
         connect(server.origin)
         assert "17 links" in task.fails(JobLost)
+        assert server.hits(SUBMIT) == 1
+
+
+@only_old
+@pytest.mark.fault(49)
+def test_fewer_links_than_samples_are_told_and_fail_the_task_where_the_user_insists(
+    task: Task, connect: Connect, logs: Callable[[], str]
+) -> None:
+    task.arguments["samples"] = 2
+    with ScriptedServer({SUBMIT: [pending()], STATUS: [success([LINK])] * (3 * len(done(task)))}) as server:
+        connect(server.origin)
+        task.arguments["strict_count"] = True
+        assert "gave 1 of the 2 images" in task.fails(TooFewImages)
+        task.fails(TooFewImages)
+        task.arguments["strict_count"] = False
+        assert task.run()["download_urls"] == [LINK]
+        assert logs().count("gave 1 of the 2 images") == 3  # once in each try
         assert server.hits(SUBMIT) == 1
 
 

@@ -397,13 +397,15 @@ THREATS: Final[Mapping[str, Row]] = {
     "T35": Row(
         "Two writers have one ledger, and both submit",
         "A lease, taken by writing an object that nobody else can write too; who was superseded stops within five "
-        "seconds, and what it wrote until then is kept; no segment is overwritten",
+        "seconds, and who takes over reads only after that; no segment is overwritten",
         _in(
             _LEDGER,
             "another_task_is_refused_while_the_lease_lives_and_told_by_whom",
             "of_several_that_take_a_free_ledger_at_once_one_gets_it",
             "of_two_processes_that_race_for_the_ledger_one_gets_it",
             "a_process_that_was_superseded_is_stopped",
+            "a_ledger_is_contested_unless_its_last_process_has_let_go",
+            "what_took_long_to_write_is_not_acted_on_by_a_process_that_was_superseded_meanwhile",
             "within_five_seconds_a_superseded_process_still_writes_and_what_it_writes_is_kept",
             "the_release_of_an_older_process_does_not_end_the_newer_lease",
             "a_segment_that_somebody_else_wrote_is_never_overwritten",

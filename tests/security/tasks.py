@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_imagepipeline.policy.waiting import JobEvent
+from airflow_imagepipeline.policy.job_event import JobEvent
 from tests import running
 from tests.faults import STATUS, SUBMIT, Instruction, ScriptedServer, forever, pending
 from tests.running import FakeStore, context, image_to_image, run_to_end

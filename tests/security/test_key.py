@@ -20,7 +20,7 @@ from airflow_imagepipeline.hooks.connection import ApiAccess
 from airflow_imagepipeline.hooks.download import Downloader
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.operators.imagepipeline import ImageToImageOperator
-from airflow_imagepipeline.policy.waiting import JobEvent, Outcome
+from airflow_imagepipeline.policy.job_event import JobEvent, Outcome
 from airflow_imagepipeline.sensors.imagepipeline import ImagePipelineJobSensor
 from airflow_imagepipeline.transfers.object_storage import ImagePipelineToObjectStorageOperator
 from airflow_imagepipeline.triggers.imagepipeline import ImagePipelineJobTrigger

@@ -35,7 +35,7 @@ def sensor(job: Any, **arguments: Any) -> functools.partial[ImagePipelineJobSens
 ENDINGS: dict[str, tuple[Callable[[], Script], float, type[BaseException], str]] = {
     "job failed": (lambda: [failure("out of memory")], 30.0, AirflowFailException, "failed: out of memory"),
     "unknown id": (lambda: [refused(404, "Job not found")] * 3, 30.0, AirflowFailException, "lost: "),
-    "timeout": (lambda: [forever(pending())], 0.15, AirflowSensorTimeout, ""),
+    "timeout": (lambda: [forever(pending())], 0.5, AirflowSensorTimeout, ""),
 }
 
 
@@ -117,6 +117,7 @@ def test_a_result_without_an_id_is_done_already(connection: Callable[..., None],
     [
         pytest.param("../x", "not a job id", id="a path"),
         pytest.param("", "names no job", id="nothing"),
+        pytest.param("{'v': 1, 'job_id': 'job-1'}", "hand over the task's output itself", id="the text of a result"),
         pytest.param({"api": "video/v9", "job_id": "job-1"}, "unknown API", id="another API"),
         pytest.param({"job_id": None, "download_urls": []}, "names no job", id="no id and no links"),
     ],
@@ -172,3 +173,19 @@ def test_a_connection_that_breaks_while_deferred_fails_as_it_does_when_poked(con
 def test_a_stranger_is_no_event(event: Any) -> None:
     with fails_with(ValueError, "not a job event"):
         sensor("job-1")().resume_execution("execute_complete", {"event": event}, context())
+
+
+def test_a_connection_that_is_gone_while_deferred_fails_as_it_does_when_poked() -> None:
+    event = {"v": 1, "job": {"job_id": "job-1"}, "outcome": "succeeded", "message": ""}
+    make = sensor("job-1", imagepipeline_conn_id="nowhere")
+    with fails_with(AirflowFailException, "The job cannot be looked at", "nowhere"):
+        make().resume_execution("execute_complete", {"event": event}, context())
+
+
+@in_sensor_modes
+def test_an_interval_of_nothing_is_refused_before_a_look(connection: Callable[..., None], mode: str) -> None:
+    with ScriptedServer() as server:
+        connection(server.url)
+        with fails_with(AirflowFailException, "poke_interval: 0", "above 0"):
+            run_to_end(sensor("job-1", poke_interval=0), context(), mode)
+    assert server.requests == ()

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_imagepipeline.storage.folder import StoredFile
-from tests.doubles.moto_server import CONNECTION, Moto, aws_connection, running_moto
+from tests.doubles.moto_server import CONNECTION, Moto, aws_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-moto = pytest.fixture(scope="session")(running_moto)
 
 
 @pytest.fixture(autouse=True)

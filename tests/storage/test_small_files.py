@@ -237,9 +237,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """Return the connections for which clients are made from now on."""
     made, make = [], s3_client.s3_client
 
-    def noted(aws_conn_id: str | None) -> object:
+    def noted(aws_conn_id: str | None, *, hurried: bool = False) -> object:
         made.append(aws_conn_id)
-        return make(aws_conn_id)
+        return make(aws_conn_id, hurried=hurried)
 
     monkeypatch.setattr(s3_client, "s3_client", noted)
     return made

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException
 
-from airflow_imagepipeline.exceptions import JobFailed, JobLost, JobTimedOut, LandingFailed
+from airflow_imagepipeline.exceptions import JobFailed, JobLost, JobTimedOut, LandingFailed, TooFewImages
 from airflow_imagepipeline.storage.folder import AlreadyThere, DestinationUnusable
 from airflow_imagepipeline.transfers.object_storage import ImagePipelineToObjectStorageOperator
-from tests.faults import STATUS, ScriptedServer, answer, refused, success
+from tests.faults import STATUS, ScriptedServer, answer, forever, refused, success
 from tests.generations import spoken
 from tests.running import context, fails_with, image_to_image, run_to_end
 
@@ -149,6 +149,9 @@ def test_a_job_without_an_id_is_landed_from_its_links(
             {"job": {"job_id": None, "download_urls": [1]}}, AirflowFailException, "names no job", id="no links"
         ),
         pytest.param({"file_stem": "../x"}, AirflowFailException, "file_stem: '../x' may hold", id="stem"),
+        pytest.param({"samples": "two"}, AirflowFailException, "samples: 'two' is not a whole number", id="samples"),
+        pytest.param({"samples": 0}, AirflowFailException, "samples: 0 is not a whole number", id="no samples"),
+        pytest.param({"strict_count": True}, AirflowFailException, "strict_count: samples must be given", id="count"),
         pytest.param({"destination": "edited"}, DestinationUnusable, "is no folder", id="no folder"),
     ],
 )
@@ -188,3 +191,25 @@ def test_another_file_of_the_name_is_kept_unless_it_may_be_replaced(finished: di
     result = run_to_end(functools.partial(make, overwrite=True), context(), "plain")
 
     assert older.stat().st_size == result["images"][0]["bytes"]
+
+
+@pytest.mark.parametrize("samples", [2, "2", "{{ params.count }}"], ids=["number", "text", "template"])
+def test_fewer_images_than_asked_for_are_landed_and_told(
+    connection: Callable[..., None], photo: bytes, tmp_path: Path, samples: object, logs: Callable[[], str]
+) -> None:
+    said = "gave 1 of the 2 images that were asked for"
+    with ScriptedServer({"GET /result.png": [answer(200, photo)]}) as server:
+        server.route(STATUS, [forever(success([f"{server.url}/result.png"]))])
+        connection(server.url)
+        make = transfer("job-1", f"file://{tmp_path}", samples=samples)
+        assert len(run_to_end(make, context(count=2), "plain")["images"]) == 1
+        assert logs().count(said) == 1
+        with fails_with(TooFewImages, "job-1", said):
+            run_to_end(functools.partial(make, strict_count=True), context(count=2), "plain")
+    assert (tmp_path / "job-1-00.png").read_bytes() == photo
+
+
+def test_a_stem_that_a_template_left_open_is_the_jobs_id(finished: dict[str, Any], tmp_path: Path) -> None:
+    make = transfer(finished, f"file://{tmp_path}", file_stem="{{ params.stem }}")
+    result = run_to_end(make, context(stem=None), "plain")
+    assert result["images"][0]["uri"] == f"file://{tmp_path}/{finished['job_id']}-00.png"

@@ -7,7 +7,6 @@ import io
 import json
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -19,6 +18,7 @@ from airflow_imagepipeline.contract.manifest import ManifestRow
 from demo import services
 from demo.local_airflow import LocalAirflow
 from demo.processes import wait_until
+from tests.airflow_versions import HAS_TASK_STATE_STORE
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -122,7 +122,7 @@ class RealRuns:
     @property
     def keeps_progress(self) -> bool:
         """Tell whether this Airflow has a task state store."""
-        return version("apache-airflow") >= "3.3"
+        return HAS_TASK_STATE_STORE
 
     def _is_deferred(self) -> bool | None:
         (task,) = self.airflow.task_instances(UNDER_WAY, self.runs[UNDER_WAY])

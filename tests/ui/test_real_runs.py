@@ -176,8 +176,11 @@ def test_a_batch_under_way_says_where_it_stands(look: Open, real_runs: RealRuns)
     inside = look(real_runs.tab("slow", dag_id="under_way")).page.frame_locator("iframe[title=Images]")
     expect(inside.get_by_role("heading")).to_have_text("This batch is under way", timeout=60_000)
     expect(inside.locator(".empty")).to_contain_text("deferred")
+    run = look(real_runs.tab(dag_id="under_way")).page.frame_locator("iframe[title=Images]")
+    expect(run.locator(".card .badge")).to_have_text("Under way", timeout=60_000)
     if real_runs.keeps_progress:
         expect(inside.locator(".empty b")).to_have_text("0/12 landed \u00b7 12 in flight")
+        expect(run.locator(".card .summary")).to_have_text(re.compile(r"0/12 landed\s*12 in flight"))
 
 
 def test_a_plan_is_told_in_numbers(look: Open, real_runs: RealRuns) -> None:
@@ -189,7 +192,7 @@ def test_a_plan_is_told_in_numbers(look: Open, real_runs: RealRuns) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_whatever_is_written_can_be_read_on_a_phone_too(look: Open, real_runs: RealRuns, scheme: str) -> None:
     pages = [real_runs.page(task) for task in ("all_or_nothing", "plan", "restyle", "")]
-    for address in (*pages, real_runs.page("slow", dag_id="under_way")):
+    for address in (*pages, *(real_runs.page(task, dag_id="under_way") for task in ("slow", ""))):
         page = look(address, color_scheme=scheme, viewport={"width": 390, "height": 844}).page
         assert page.evaluate(FAINT_TEXT) == []
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -1,0 +1,94 @@
+"""
+Land the jobs of a batch that are done: in threads, so that one slow or broken image holds nobody but itself.
+
+What a row that was rejected may hope for is decided here, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_imagepipeline.batch.landing import NOT_LANDED
+from airflow_imagepipeline.policy.batch import Treatment
+from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase
+
+if TYPE_CHECKING:
+    from airflow_imagepipeline.batch.row_queue import RowQueue
+    from airflow_imagepipeline.batch.steps import Steps
+    from airflow_imagepipeline.batch.work import Assignment
+    from airflow_imagepipeline.contract.job import Job
+    from airflow_imagepipeline.contract.planned_row import PlannedRow
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Landings:
+    """
+    The landing half of the engine.
+
+    :param in_flight: the rows whose jobs are not landed, by their places; those that are begun are taken out.
+    :param queue: is given the rows that are to be redone.
+    """
+
+    def __init__(self, steps: Steps, assignment: Assignment, in_flight: dict[int, PlannedRow], queue: RowQueue) -> None:
+        self._steps = steps
+        self._state = steps.state
+        self._work = assignment.work
+        self._redos = assignment.options.redo_rejected
+        self._in_flight = in_flight
+        self._again = queue
+        self._waiting: asyncio.Queue[tuple[int, Job, float]] = asyncio.Queue()
+        self._under_way = 0
+
+    def __len__(self) -> int:
+        """Return how many jobs are done whose images are not all landed."""
+        return self._waiting.qsize() + self._under_way
+
+    def add(self, place: int, job: Job) -> None:
+        """Take in a job that is done."""
+        self._waiting.put_nowait((place, job, time.time()))
+
+    async def land_jobs(self) -> None:
+        """Land one job after the other, until it is cancelled; several may do so beside one another."""
+        while True:
+            place, job, finished_at = await self._waiting.get()
+            self._under_way += 1
+            try:
+                row = self._in_flight.pop(place)
+                row = replace(row, earlier={**row.earlier, "replaces": self._state.open[place].replaces})
+                phase, changes = await asyncio.to_thread(self._land, row, job)
+                known = {"finished_at": finished_at, "cost": dict(job.cost), **changes}
+                self._landed(place, row, phase, known)
+            finally:
+                self._under_way -= 1
+                self._steps.tell()
+
+    def _land(self, row: PlannedRow, job: Job) -> tuple[RowPhase, dict[str, Any]]:
+        try:
+            return self._work.land(row, job)
+        except Exception as error:  # noqa: BLE001 - one image, broken in a way nobody thought of, holds no others
+            said = f"Row {row.index} was not landed ({type(error).__name__})."
+            _log.warning("%s", said)
+            return RowPhase.SUBMITTED, {"reason": said, "reason_code": NOT_LANDED}
+
+    def _landed(self, place: int, row: PlannedRow, phase: RowPhase, known: Mapping[str, Any]) -> None:
+        entry = self._state.open[place]
+        if phase is RowPhase.SUBMITTED and entry.job_id is None:
+            # Finished in the answer to its submission, without an id: nothing leads to its images any more.
+            phase = RowPhase.LOST
+        if phase is RowPhase.REJECTED and self._may_redo(entry, row):
+            self._steps.write_later(entry, RowPhase.AGAIN, **known)
+            self._again.add(place, row)
+        else:
+            self._steps.write_later(entry, phase, **known)
+
+    def _may_redo(self, entry: LedgerEntry, row: PlannedRow) -> bool:
+        before = int(row.earlier.get("attempts", 0)) if row.treatment == Treatment.SUBMIT.value else 0
+        may_redo = entry.attempts > 0 and entry.attempts - before <= self._redos
+        # With the user's own seed, a redo would make the same image.
+        return may_redo and "seed" not in row.arguments
