@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_imagepipeline.batch.landing import NOT_LANDED
+from airflow_imagepipeline.landing.few_warnings import FewWarnings
 from airflow_imagepipeline.policy.batch import Treatment
 from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase
 
@@ -42,6 +43,7 @@ class Landings:
         self._redos = assignment.options.redo_rejected
         self._in_flight = in_flight
         self._again = queue
+        self._few_images = FewWarnings(_log)
         self._waiting: asyncio.Queue[tuple[int, Job, float]] = asyncio.Queue()
         self._under_way = 0
 
@@ -70,6 +72,10 @@ class Landings:
 
     def _land(self, row: PlannedRow, job: Job) -> tuple[RowPhase, dict[str, Any]]:
         try:
+            asked_for = getattr(self._work.parameters(row), "samples", None) or 0
+            if len(job.download_urls) < asked_for:
+                told = (row.index, job.handle.job_id, len(job.download_urls), asked_for)
+                self._few_images.warn("Row %d: job %s gave %d of the %d images that were asked for.", *told)
             return self._work.land(row, job)
         except Exception as error:  # noqa: BLE001 - one image, broken in a way nobody thought of, holds no others
             said = f"Row {row.index} was not landed ({type(error).__name__})."

@@ -203,6 +203,20 @@ def test_a_redo_of_several_images_replaces_those_of_the_first_attempt(
 
 
 @only_old
+def test_fewer_images_than_asked_for_are_told(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch, logs: Callable[[], str]
+) -> None:
+    monkeypatch.setattr(CANNED, lambda _: (picture(1),))
+
+    summary = nights.run("n1", nights.rows(5), request={"prompt": PROMPT, "samples": 2})
+
+    assert (counts(summary), nights.paid) == ({"landed": 5}, 5)
+    # Not each of ten thousand is told.
+    told = re.findall(r"WARNING Row \d: job \S+ gave 1 of the 2 images that were asked for\.", logs())
+    assert len(told) == 3
+
+
+@only_old
 @pytest.mark.parametrize(
     ("name", "is_taken"),
     [("s0-00.jpg", True), ("s0-01.png", True), ("s0-blue-00.png", False), ("s0-1.png", False), ("s00-00.png", False)],
