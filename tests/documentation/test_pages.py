@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from airflow_imagepipeline.emulator.__main__ import _parser
+from airflow_imagepipeline.operators.batch import EditImageBatchOperator, ImagePipelineBatchOperator
 from airflow_imagepipeline.operators.contact_sheet import ContactSheetOperator
 from airflow_imagepipeline.operators.job import ImagePipelineJobOperator
 from airflow_imagepipeline.operators.merge_manifests import MergeManifestsOperator
@@ -22,14 +23,15 @@ from airflow_imagepipeline.transfers.object_storage import ImagePipelineToObject
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-ARGUMENTS = {
-    "operator.md": ImagePipelineJobOperator,
-    "sensor.md": ImagePipelineJobSensor,
-    "transfer.md": ImagePipelineToObjectStorageOperator,
-    "contact-sheet.md": ContactSheetOperator,
-    "batch.md": MergeManifestsOperator,
-}
-OF_CONFIG = "`[operators] default_deferrable`"
+ARGUMENTS = (
+    ("operator.md", "Argument | Default", (ImagePipelineJobOperator,)),
+    ("sensor.md", "Argument | Default", (ImagePipelineJobSensor,)),
+    ("transfer.md", "Argument | Default", (ImagePipelineToObjectStorageOperator,)),
+    ("contact-sheet.md", "Argument | Default", (ContactSheetOperator,)),
+    ("batch.md", "Argument | Default", (ImagePipelineBatchOperator, EditImageBatchOperator)),
+    ("batch.md", "Argument of", (MergeManifestsOperator,)),
+)
+OF_CONFIG = "[operators] default_deferrable"
 
 
 def text_of(page: str) -> str:
@@ -54,13 +56,18 @@ def shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-@pytest.mark.parametrize("page", ARGUMENTS)
-def test_a_table_of_arguments_has_each_of_them_with_its_default(page: str) -> None:
-    header = r"Argument of" if page == "batch.md" else "Argument | Default"
-    described = {name: value.strip('`"') for name, value in table_of(page, header).items() if value != OF_CONFIG}
-    parameters = inspect.signature(ARGUMENTS[page]).parameters
-    own = [name for name in parameters if name not in {"kwargs", "deferrable"}]
-    assert described == {name: shown(parameters[name].default) for name in own}
+@pytest.mark.parametrize(("page", "header", "classes"), ARGUMENTS)
+def test_a_table_of_arguments_has_each_of_them_with_its_default(
+    page: str, header: str, classes: tuple[type, ...]
+) -> None:
+    described = {name: value.strip('`"') for name, value in table_of(page, header).items()}
+    defaults = {
+        name: OF_CONFIG if name == "deferrable" else shown(parameter.default)
+        for its_class in classes
+        for name, parameter in inspect.signature(its_class).parameters.items()
+        if name != "kwargs"
+    }
+    assert described == defaults
 
 
 def test_every_option_of_the_emulator_is_on_its_page_with_its_default() -> None:
