@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -36,7 +36,7 @@ class PlannedRow:
     invalid: str = ""
     treatment: str = "submit"
     earlier: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    tags: Sequence[str] = ()
+    tags: list[str] = field(default_factory=list)
 
     def to_line(self) -> str:
         """Return the row as one line of JSON, without its end."""

@@ -53,6 +53,7 @@ def test_a_row_is_planned_whole(planned: Plan) -> None:
         key=found.key,
         arguments={"prompt": "red Cup-A no. 0", "strength": 0.5, "seed": 7, "init_image": row["init_image"]},
         stem="red/Cup-A-0",
+        tags=[""],
     )
 
 

@@ -9,7 +9,7 @@ from airflow_imagepipeline.contract.planned_row import PlannedRow
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@given(st.builds(PlannedRow, index=st.integers(0), input=TEXT, key=TEXT, stem=st.none() | TEXT, invalid=TEXT))
+@given(st.builds(PlannedRow, index=st.integers(0), input=TEXT, key=TEXT, stem=st.none() | TEXT, tags=st.lists(TEXT)))
 def test_a_row_survives_its_line(row: PlannedRow) -> None:
     line = row.to_line()
     assert "\n" not in line
