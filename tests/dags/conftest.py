@@ -87,6 +87,13 @@ class Topic:
 
 
 @pytest.fixture(scope="session")
-def topic(moto: Moto) -> Topic:
-    """Return the topic."""
+def only_topic(moto: Moto) -> Topic:
+    """Make the topic."""
     return Topic(moto.url)
+
+
+@pytest.fixture
+def topic(only_topic: Topic) -> Topic:
+    """Return the topic, without what an earlier test has left unread."""
+    only_topic.messages()
+    return only_topic

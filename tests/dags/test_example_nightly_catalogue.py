@@ -126,12 +126,9 @@ def test_a_night_of_bad_pictures_fails_and_is_told(
     run = night()
 
     found = states(run)
-    assert (run.state, found["edit"], found["tell"], found["tell_failure"]) == (
-        "failed",
-        {"failed"},
-        {"upstream_failed"},
-        {"success"},
-    )
+    # By their addresses, all photos may belong to one of the two shards; the other has nothing to fail with.
+    assert "failed" in found["edit"]
+    assert (run.state, found["tell"], found["tell_failure"]) == ("failed", {"upstream_failed"}, {"success"})
     assert [subject for subject, _ in topic.messages()] == ["Catalogue not edited"]
     assert vendor.count("accepted") == len(PHOTOS)
     images = [key for key in moto.keys(bucket) if key.endswith((".webp", ".png"))]
