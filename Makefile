@@ -56,6 +56,7 @@ docs: .venv/.installed-dev  ## Build the documentation, warnings are errors
 tables: .venv/.installed-dev  ## Write the tables of the documentation that are made from the tests
 	$(BIN)/python -m tests.reliability.table > docs/reliability.md
 	$(BIN)/python -m tests.security.table > docs/security.md
+	$(BIN)/python -m tests.real_inputs.table > docs/real-inputs.md
 
 # Where no advisory service can be reached, it says how much was not looked at; a known vulnerability fails.
 audit: .venv/.installed-dev  ## Ask for known vulnerabilities of the pinned versions

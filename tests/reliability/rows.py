@@ -162,10 +162,114 @@ AIRFLOW: Final[Mapping[int, Row]] = {
     ),
 }
 
+ORDERS: Final[Mapping[int, Row]] = {
+    101: Row(
+        "`lease/` of a ledger is deleted between two nights",
+        "An epoch is never given twice, whatever was deleted; paid rows stay known",
+    ),
+    102: Row(
+        "The storage of a ledger is away while job ids are being recorded",
+        "A known id is written until it is durable, and kept in the task's state, too; submissions pause meanwhile",
+    ),
+    103: Row(
+        "A process is superseded while it waits to send, or is stopped and continued",
+        "The right to spend is proven before each request, after every wait; nothing is sent",
+    ),
+    104: Row(
+        "A part of a batch fails while nothing is in flight",
+        "The task fails with that error and may be retried; it says success only when plan, manifest and counts agree",
+    ),
+    105: Row(
+        "The API answers with a cost below 0, beyond all bounds, or no number",
+        "It is not counted as it came: `price_per_job` counts, with a warning; the budget holds",
+    ),
+    106: Row(
+        "Links that differ only in one parameter of their query",
+        "They are different pieces of work, unless the query is a known signature or `link_identity` says otherwise",
+    ),
+    107: Row(
+        "The API puts submissions off for longer than a signed link lives",
+        "Inputs are signed for each attempt, after the wait",
+    ),
+    108: Row(
+        "A segment of a dead process arrives after its successor has compacted",
+        "Entries of a closed epoch are ignored, and counted in the log",
+    ),
+    109: Row(
+        "The API repeats the key, escaped or encoded",
+        "It is removed where text from outside is decoded, in every form that a client can write it in",
+    ),
+    110: Row(
+        "One odd refusal of a poll (400, 405, 409, 410, 418, 423, 430, 451)",
+        "Final only after three in a row over some seconds; too many links: the first `samples`, with a warning",
+    ),
+    111: Row(
+        "A try ends after it has stored its intent and before the request leaves",
+        "The record says so: the next try submits",
+    ),
+    112: Row(
+        "The clock of a machine is set back or forth",
+        "Windows of trust are measured by a monotonic clock",
+    ),
+    113: Row(
+        "Submission records expire or cannot be read, then an automatic retry",
+        "Records outlive every retry; where one may be missing, nothing is submitted",
+    ),
+    114: Row(
+        "An object of a ledger is damaged, foreign or doubled",
+        "Every read is validated; the error names the object and what to do; what segments can rebuild is rebuilt",
+    ),
+    115: Row(
+        "A listed lease cannot be read",
+        "Bounded by attempts and time, then the task fails and may be retried",
+    ),
+    116: Row(
+        "One row of a batch holds what JSON or the API cannot carry",
+        "That row is invalid; the others are edited",
+    ),
+    117: Row(
+        "A stranger's file whose name begins as the task's own",
+        "Not in the way: only exactly the task's own names are",
+    ),
+    118: Row(
+        "The API gives one id to several submissions",
+        "The first row has the job; the others are uncertain, and say so",
+    ),
+    119: Row(
+        "Job ids that are too long for a file name when escaped",
+        "The name is shortened, and ends in a digest",
+    ),
+    120: Row(
+        "A whole answer with an id in a broken envelope (wrong length, missing last chunk)",
+        "The id is used",
+    ),
+    121: Row(
+        "SUCCESS in the triggerer, then PENDING in the worker",
+        "The first SUCCESS counts in both modes",
+    ),
+    122: Row(
+        "The DAG run of a deferred batch is deleted",
+        "A run that Airflow does not know is over: the next one takes the ledger",
+    ),
+    123: Row(
+        "Killed workers leave scratch folders",
+        "A later start on the same machine removes those older than a day",
+    ),
+    124: Row(
+        "A glob with many `**` over deep folders",
+        "Matched in linear time",
+    ),
+    125: Row(
+        "Names that differ only in case; a store that ignores conditional writes",
+        "Named before anything is paid; such a store is noticed by a probe at the start",
+    ),
+}
+
 PARTS: Final[Mapping[str, Mapping[int, Row]]] = {
     "Submitting": SUBMIT,
     "Waiting": WAIT,
     "Airflow itself": AIRFLOW,
+    "Orders of events": ORDERS,
 }
 ROWS: Final[Mapping[int, Row]] = {number: row for part in PARTS.values() for number, row in part.items()}
 

@@ -53,22 +53,28 @@ Rows 54-74 of the same numbering, on fetching and storing images, cannot cost a 
 
 def covering_tests(root: Path = ROOT) -> Mapping[int, list[str]]:
     """Return the row numbers and the tests that are marked with them, as ``file::function``, in the order of files."""
-    found: dict[int, list[str]] = defaultdict(list)
+    return {row: tests for row, tests in marked_tests("fault", root).items() if isinstance(row, int)}
+
+
+def marked_tests(marker: str, root: Path = ROOT) -> Mapping[int | str, list[str]]:
+    """Return what tests are marked with, and these tests as ``file::function``, in the order of files."""
+    found: dict[int | str, list[str]] = defaultdict(list)
     for file in sorted((root / "tests").rglob("test_*.py")):
         tree = ast.parse(file.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                for number in dict.fromkeys(_rows_of(node)):
+                for number in dict.fromkeys(_rows_of(node, marker)):
                     found[number].append(f"{file.relative_to(root / 'tests')}::{node.name}")
     return found
 
 
-def _rows_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[int]:
+def _rows_of(function: ast.FunctionDef | ast.AsyncFunctionDef, marker: str) -> Iterator[int | str]:
     # In decorators alone: on the function, and on single parameters of a parametrisation.
     for decorator in function.decorator_list:
         for node in ast.walk(decorator):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
-                yield from (one.value for one in node.args if isinstance(one, ast.Constant) and type(one.value) is int)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == f"pytest.mark.{marker}":
+                values = (one.value for one in node.args if isinstance(one, ast.Constant))
+                yield from (value for value in values if isinstance(value, int | str))
 
 
 def page(tests: Mapping[int, list[str]]) -> str:
