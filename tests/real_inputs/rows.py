@@ -26,7 +26,7 @@ PARTS: Final[Mapping[str, Mapping[str, Row]]] = {
     "Names": {
         "A1": Row(
             "A file name in any script (`Größe XL.jpg`, `Обувь 5.jpg`, `红色杯子.jpg`)",
-            "Letters and digits of every script stay; only what a store or file system cannot hold is escaped, reversibly",
+            "Letters and digits of every script stay; what a store cannot hold is escaped, reversibly",
         ),
         "A2": Row(
             "Two inputs whose names come out alike, of which one goes away the next night",
