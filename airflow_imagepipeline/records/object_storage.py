@@ -38,6 +38,11 @@ NOTICED_AFTER: Final = _TRUSTED_FOR + 1.0
 """Seconds after which a process that was superseded has noticed it, whatever it does."""
 
 
+def steady_seconds() -> float:
+    """Return seconds that go on while the machine sleeps, where it can tell, and that nobody can set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 class MarkForgotten(LookupError):
     """A snapshot stands for segments behind the mark: they must be read from the beginning."""
 
@@ -60,15 +65,18 @@ class Ledger:
         lease: Lease,
         clock: Callable[[], float],
         *,
-        looked_at: float,
+        monotonic: Callable[[], float],
+        proven_at: float,
         is_contested: bool = False,
     ) -> None:
         self.is_contested = is_contested
         self._folder = folder
         self._lease = lease
         self._clock = clock
+        self._monotonic = monotonic
         self._snapshots = Snapshots(folder)
-        self._looked_at = looked_at
+        self._proven_at = proven_at
+        self._proving = threading.Lock()
         self._number = 0
         self._has_read = False
         self._known: dict[int, int] = {}
@@ -82,21 +90,23 @@ class Ledger:
         *,
         lease_seconds: float,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = steady_seconds,
         is_over: Callable[[Owner], bool] = lambda _: False,
     ) -> Self:
         """
         Take the ledger in a folder for a task instance, and return it.
 
         :param lease_seconds: how long others are refused, unless :meth:`renew` is called.
-        :param clock: seconds since the epoch.
+        :param clock: seconds since the epoch, for the end of the lease.
+        :param monotonic: seconds that never go back, for how long a proof of the right to spend counts.
         :param is_over: tells whether another task instance, of which no process runs now, will not go on either.
         :raises LedgerBusy: when another task instance has it.
         :raises LedgerDamaged: when a lease cannot be read.
         :raises StorageFailed: when the storage does not do what it is asked.
         """
-        counted, now = CountedFolder(folder), clock()
-        lease, is_contested = take_lease(counted, owner, seconds=lease_seconds, now=now, is_over=is_over)
-        return cls(counted, lease, clock, looked_at=now, is_contested=is_contested)
+        counted, proven_at = CountedFolder(folder), monotonic()
+        lease, is_contested = take_lease(counted, owner, seconds=lease_seconds, now=clock(), is_over=is_over)
+        return cls(counted, lease, clock, monotonic=monotonic, proven_at=proven_at, is_contested=is_contested)
 
     @property
     def requests(self) -> int:
@@ -107,6 +117,19 @@ class Ledger:
     def mark(self) -> str:
         """The mark of the last segment written here; before the first, one that follows all earlier processes'."""
         return mark_of(self._lease.epoch, self._number)
+
+    def confirm(self) -> None:
+        """
+        Prove the right to spend: that this process was seen as the newest at most five seconds ago.
+
+        Call it immediately before money is spent, after every wait. It blocks while the storage is asked, and may be
+        called by several threads at once.
+
+        :raises LeaseLost: when a newer process has taken over.
+        :raises LedgerDamaged: when the leases cannot be read.
+        :raises StorageFailed: when the storage does not do what it is asked: nothing may be spent.
+        """
+        self._check()
 
     def append(self, entries: Sequence[Mapping[str, Any]]) -> str:
         """
@@ -222,14 +245,16 @@ class Ledger:
         self._known[epoch] = max(self._known.get(epoch, 0), number)
 
     def _check(self, *, at_once: bool = False) -> None:
-        # A clock that was set back says nothing about the time since then.
-        now = self._clock()
-        if at_once or not 0 <= now - self._looked_at <= _TRUSTED_FOR:
+        with self._proving:
+            # Of the time before the storage is asked: what it answers may be as old as that when it arrives.
+            now = self._monotonic()
+            if not at_once and 0 <= now - self._proven_at <= _TRUSTED_FOR:
+                return
             newest = newest_epoch(self._folder)
             if newest != self._lease.epoch:
                 reason = f"the newest lease is {newest}, its own is {self._lease.epoch}"
                 raise self._lost(reason)
-            self._looked_at = now
+            self._proven_at = now
 
     def _lost(self, reason: str) -> LeaseLost:
         return LeaseLost(

@@ -63,7 +63,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.directory.cleanup()
 
     def _taken(self) -> Ledger:
-        ledger = Ledger.take(self.folder, self.owner, lease_seconds=60, clock=self.clock)
+        ledger = Ledger.take(self.folder, self.owner, lease_seconds=60, clock=self.clock, monotonic=self.clock.steady)
         list(ledger.entries())
         return ledger
 

@@ -214,11 +214,74 @@ def test_within_five_seconds_a_superseded_process_still_writes_and_what_it_write
     assert entries(world.take()) == numbered(1, 2, 3)
 
 
-def test_a_clock_that_was_set_back_makes_the_leases_be_looked_at(world: World) -> None:
+@pytest.mark.fault(112)
+@pytest.mark.parametrize("by", [-86_400.0, -4.5, -1.0, 3.0, 86_400.0])
+def test_a_clock_that_is_set_does_not_change_how_long_a_process_believes_that_it_is_the_newest(
+    by: float, world: World
+) -> None:
     older, _ = world.take(), world.take()
-    world.clock.now -= 1
+    older.append(numbered(1))
+    world.clock.set_by = by
+    world.clock.now += 5
+    older.append(numbered(2))
+    world.clock.now += 0.1
     with pytest.raises(LeaseLost):
-        older.append(numbered(1))
+        older.append(numbered(3))
+
+
+@pytest.mark.fault(103)
+@pytest.mark.parametrize("pause", [5.1, 20.0, 86_400.0])
+def test_the_right_to_spend_is_proven_anew_after_a_pause(pause: float, world: World) -> None:
+    older = world.take()
+    world.clock.now += pause
+    asked = older.requests
+    older.confirm()
+    assert older.requests > asked
+    asked = older.requests
+    world.clock.now += 5
+    older.confirm()
+    assert older.requests == asked
+    world.take()
+    older.confirm()
+    world.clock.now += pause - 5
+    with pytest.raises(LeaseLost, match="submits nothing more"):
+        older.confirm()
+
+
+def test_a_proof_is_as_old_as_the_question_that_it_answers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    older, listing = world.take(), CountedFolder.listing
+    world.clock.now += 6
+
+    def slow(folder: CountedFolder, prefix: str) -> Any:
+        found = list(listing(folder, prefix))
+        world.clock.now += 4
+        return iter(found)
+
+    with monkeypatch.context() as storage:
+        storage.setattr(CountedFolder, "listing", slow)
+        older.confirm()
+    world.take()
+    world.clock.now += 1.1
+    with pytest.raises(LeaseLost):
+        older.confirm()
+
+
+def test_the_right_to_spend_is_not_proven_by_a_storage_that_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = world.take()
+    world.clock.now += 6
+
+    def away(*_: object) -> Any:
+        msg = "S3 answers 503."
+        raise StorageFailed(msg)
+
+    with monkeypatch.context() as storage:
+        storage.setattr(type(world.folder), "listing", away)
+        for _ in range(2):
+            with pytest.raises(StorageFailed):
+                ledger.confirm()
+    ledger.confirm()
 
 
 def test_a_segment_that_somebody_else_wrote_is_never_overwritten(world: World) -> None:
