@@ -17,6 +17,7 @@ from airflow_imagepipeline.batch.scratch import Scratch
 from airflow_imagepipeline.batch.state import BatchState
 from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.policy.batch import Budget, Treatment
+from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase
 from airflow_imagepipeline.records.object_storage import MarkForgotten
 from airflow_imagepipeline.records.plans import PlanStore
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.batch.clears import Clears
     from airflow_imagepipeline.batch.lease_keeping import LeaseKeeper
     from airflow_imagepipeline.batch.options import BatchOptions
+    from airflow_imagepipeline.batch.steps import SpareIds
     from airflow_imagepipeline.contract.api import Api
 
 _log: Final = logging.getLogger(__name__)
@@ -82,20 +84,23 @@ class PlanMaker:
 
     :param folder: for the images.
     :param home: folder of the ledger.
+    :param spare: where an earlier try may have left ids that the ledger does not know.
     """
 
-    def __init__(self, folder: Folder, home: Folder, lease: LeaseKeeper, asked: Asked) -> None:
+    def __init__(self, folder: Folder, home: Folder, lease: LeaseKeeper, asked: Asked, spare: SpareIds) -> None:
         self._folder = folder
         self._home = home
         self._ledger = lease.ledger
         self._lease = lease
         self._asked = asked
+        self._spare = spare
 
     def prepare(self) -> Plan:
         """Take up the plan of this decision, or make it."""
         with self._released_on_failure(), Scratch() as scratch:
+            is_known = not self._take_spare_ids()
             name = self._current()
-            if name.startswith(f"{self._asked.base}-") and (earlier := self._earlier(name)):
+            if is_known and name.startswith(f"{self._asked.base}-") and (earlier := self._earlier(name)):
                 return earlier
             name = f"{self._asked.base}-{self._ledger.mark.partition('-')[0]}"
             store = PlanStore(self._home, name)
@@ -140,6 +145,18 @@ class PlanMaker:
                 self._lease.release()
             raise
 
+    def _take_spare_ids(self) -> bool:
+        """Take ids that an earlier try could not record into the ledger; tell whether there were any."""
+        if not (spared := self._spare.entries()):
+            return False
+        with Scratch() as scratch:
+            scratch.keep_newest(entry for _, entry in self._lease.while_held(self._ledger.entries()))
+            answers = [entry for entry in spared if _is_answer(entry, scratch.newest(entry.key) or {})]
+        self._ledger.append([entry.to_payload() for entry in answers])
+        self._spare.forget()
+        _log.info("%d ids of jobs that an earlier try could not record are in the ledger now.", len(answers))
+        return bool(answers)
+
     def _current(self) -> str:
         content = self._home.content(_CURRENT)
         return "" if content is None else str(json.loads(content).get("plan", ""))
@@ -163,9 +180,12 @@ class PlanMaker:
         mark = (checkpoint or about)["mark"]
         try:
             later = list(self._ledger.entries(after=mark))
+            state = BatchState.resumed(checkpoint, later, self._budget(about))
         except MarkForgotten:
             return None
-        state = BatchState.resumed(checkpoint, later, self._budget(about))
+        except ValueError as error:
+            _log.warning("The plan %s cannot be resumed (%s): it is made anew from the ledger.", name, error)
+            return None
         _log.info("The plan of an earlier try is taken up at row %d of %d.", state.cursor, about["count"])
         return Plan(name, store, about, state)
 
@@ -203,5 +223,11 @@ class PlanMaker:
     def _budget(self, about: Mapping[str, Any]) -> Budget:
         options = self._asked.options
         budget = Budget(max_jobs=options.max_jobs, max_cost=options.max_cost, price=options.price_per_job)
-        budget.jobs, budget.cost = int(about.get("jobs", 0)), float(about.get("cost", 0.0))
+        budget.resume(about.get("jobs", 0), about.get("cost", 0.0))
         return budget
+
+
+def _is_answer(entry: LedgerEntry, newest: Mapping[str, Any]) -> bool:
+    # Another try or another human may have gone on with this piece of work since.
+    is_open = newest.get("phase") == RowPhase.SUBMITTING.value
+    return is_open and (newest.get("submitted_at"), newest.get("seed")) == (entry.submitted_at, entry.seed)

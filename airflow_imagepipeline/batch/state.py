@@ -17,6 +17,7 @@ from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Budget, outcome_of
 from airflow_imagepipeline.policy.ledger_entry import NOT_CHARGED, LedgerEntry, RowPhase
 
+_MOST_IDS: Final = 20_000
 _UNANSWERED: Final = "An earlier try ended before the answer to its submission was recorded."
 
 
@@ -37,6 +38,8 @@ class BatchState:
         """Places whose turn has come, and of which no entry says anything yet."""
         self.open: dict[int, LedgerEntry] = {}
         """Newest entry of the rows that were submitted, or may have been, and have not come to an end."""
+        self.ids: dict[str, int] = {}
+        """The newest ids of jobs that this process knows of, and the places of their rows."""
         self.counts: Counter[RowOutcome] = Counter()
         """Rows of this plan that have come to an end, by outcome."""
         self.bytes = 0
@@ -50,7 +53,7 @@ class BatchState:
         self.begun.discard(entry.index)
         earlier = self.open.pop(entry.index, None)
         was_sent = earlier is not None and earlier.phase is RowPhase.SUBMITTING
-        if entry.phase is RowPhase.SUBMITTING and not was_sent:
+        if entry.phase is RowPhase.SUBMITTING and not was_sent and entry.attempts:
             self.budget.count()
         if was_sent and entry.phase in NOT_CHARGED:
             self.budget.give_back()
@@ -59,6 +62,8 @@ class BatchState:
             self._pay(entry)
         if entry.phase is RowPhase.WITHDRAWN:
             self.begun.add(entry.index)
+        if entry.phase is RowPhase.SUBMITTED and entry.job_id is not None:
+            self._know(entry.job_id, entry.index)
         # A withdrawn redo must not forget the job that was paid before it.
         is_kept = entry.phase is RowPhase.AGAIN or (entry.phase is RowPhase.WITHDRAWN and entry.attempts > 0)
         if entry.is_under_way or is_kept:
@@ -66,8 +71,13 @@ class BatchState:
         elif entry.phase is not RowPhase.WITHDRAWN:
             self._end(entry)
 
+    def _know(self, job_id: str, place: int) -> None:
+        self.ids[job_id] = place
+        if len(self.ids) > _MOST_IDS:
+            del self.ids[next(iter(self.ids))]
+
     def _end(self, entry: LedgerEntry) -> None:
-        self.counts[outcome_of(entry.phase)] += 1
+        self.counts[outcome_of(entry)] += 1
         self.bytes += sum(int(image.get("bytes", 0)) for image in entry.images)
         self._pay(entry)
 
@@ -139,10 +149,11 @@ class BatchState:
         self.cursor = int(checkpoint["cursor"])
         self.begun = set(checkpoint["begun"])
         self.open = {entry.index: entry for entry in map(LedgerEntry.from_payload, checkpoint["open"])}
+        self.ids = {entry.job_id: place for place, entry in self.open.items() if entry.job_id is not None}
         self.counts.update({RowOutcome(outcome): count for outcome, count in checkpoint["counts"].items()})
         self.bytes = int(checkpoint["bytes"])
         self.stopped = str(checkpoint["stopped"])
-        self.budget.jobs, self.budget.cost = int(checkpoint["jobs"]), float(checkpoint["cost"])
+        self.budget.resume(checkpoint["jobs"], checkpoint["cost"])
 
 
 def _epoch_of(mark: str) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from airflow_imagepipeline.contract.api import Api
-from airflow_imagepipeline.contract.job import JobHandle
+from airflow_imagepipeline.contract.job import JobHandle, amount_of
 from airflow_imagepipeline.contract.text import cleaned
 
 
@@ -27,7 +27,7 @@ class RowPhase(StrEnum):
     FILTERED = "filtered"
     REJECTED = "rejected"
     AGAIN = "again"
-    """Rejected, and to be submitted once more in the same run, with another seed."""
+    """Rejected or failed, and to be submitted once more in the same run."""
     FAILED = "failed"
     LOST = "lost"
     """The API does not know the job, or will not speak of it."""
@@ -49,6 +49,7 @@ class LedgerEntry:
     :param plan: name of the plan that wrote this.
     :param run: names the DAG run's task that wrote this, whatever the try.
     :param attempts: submissions of this run that were, or may have been, accepted.
+    :param failed: how many of them failed at the vendor and were followed by another one in the same plan.
     :param submitted_at: seconds since the epoch, as ``finished_at`` and ``landed_at``.
     :param images: payloads of :class:`LandedImage`.
     :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
@@ -65,6 +66,7 @@ class LedgerEntry:
     run: str
     phase: RowPhase
     attempts: int = 0
+    failed: int = 0
     seed: int | None = None
     job_id: str | None = None
     submitted_at: float | None = None
@@ -83,6 +85,13 @@ class LedgerEntry:
     def is_under_way(self) -> bool:
         """Tell whether the work may still bring an image."""
         return self.phase in _UNDER_WAY
+
+    @property
+    def last_end(self) -> RowPhase:
+        """The phase, or how the last job ended of work that is to be submitted again."""
+        if self.phase is not RowPhase.AGAIN:
+            return self.phase
+        return RowPhase.REJECTED if self.images else RowPhase.FAILED
 
     def handle(self, api: Api) -> JobHandle:
         """
@@ -110,10 +119,20 @@ class LedgerEntry:
         values = payload if isinstance(payload, Mapping) else {}
         try:
             known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
-            return cls(**{**known, "phase": RowPhase(known["phase"])})
-        except (TypeError, KeyError, ValueError) as exc:
+            entry = cls(**{**known, "phase": RowPhase(known["phase"])})
+            entry._check_counts()
+        except (AttributeError, TypeError, KeyError, ValueError) as exc:
             msg = f"not an entry of a ledger: {cleaned(repr(payload), 80)}"
             raise ValueError(msg) from exc
+        return entry
+
+    def _check_counts(self) -> None:
+        # What was paid for is counted from these: a wrong one would lift the budget.
+        counts = (self.number, self.index, self.attempts, self.failed)
+        is_wrong = any(type(count) is not int or count < 0 for count in counts)
+        if is_wrong or any(amount_of(jobs) is None for jobs, _ in self.spent.values()):
+            msg = "a count below 0, or none"
+            raise ValueError(msg)
 
 
 _DEFAULTS: Final[Mapping[str, Any]] = {

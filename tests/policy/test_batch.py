@@ -89,7 +89,7 @@ def test_a_redo_with_the_users_own_seed_would_make_the_same_image(phase: RowPhas
 
 @pytest.mark.parametrize("phase", RowPhase)
 def test_every_phase_is_an_outcome(phase: RowPhase) -> None:
-    assert isinstance(outcome_of(phase), RowOutcome)
+    assert isinstance(outcome_of(entry(phase)), RowOutcome)
 
 
 @pytest.mark.parametrize(
