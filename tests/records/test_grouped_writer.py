@@ -205,7 +205,7 @@ async def test_a_storage_that_is_away_for_long_is_waited_for_in_order(
 ) -> None:
     monkeypatch.setattr(grouped_writer, "_LONGEST_PAUSE", 0.002)
     ledger = world.take()
-    tried = failing(60)
+    failing(60)
     writer = GroupedWriter(ledger, for_ever)
     first = asyncio.create_task(writer.write({"n": 0}))
     await asyncio.sleep(0.05)
