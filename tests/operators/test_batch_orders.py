@@ -161,13 +161,19 @@ def test_a_task_that_is_ended_from_outside_logs_the_ids_that_are_not_recorded(
 ) -> None:
     nights.store = None
     disk.left = 60
-    tasks, operator = [], nights.operator
-    monkeypatch.setattr(nights, "operator", lambda **given: tasks.append(operator(**given)) or tasks[-1])
-    record, ids = Steps.record, []
+    tasks: list[Any] = []
+    operator, record, ids = nights.operator, Steps.record, []
+
+    def made(**given: Any) -> Any:
+        tasks.append(operator(**given))
+        return tasks[-1]
 
     async def recorded(steps: Steps, entry: Any, job_id: str, **known: Any) -> Any:
-        asyncio.get_running_loop().call_later(0.02, lambda: ids.append(job_id) or tasks[-1].on_kill())
+        asyncio.get_running_loop().call_later(0.02, tasks[-1].on_kill)
+        ids.append(job_id)
         return await record(steps, entry, job_id, **known)
+
+    monkeypatch.setattr(nights, "operator", made)
 
     monkeypatch.setattr(Steps, "record", recorded)
     assert counts(nights.run("n1", nights.rows(2))) == {"landed": 2}
@@ -192,7 +198,8 @@ def superseding(
     nights: Nights, monkeypatch: pytest.MonkeyPatch, cls: type, method: str, *, after: bool = False
 ) -> list[int]:
     """Let another process take the ledger at the first call of a coroutine; the list tells when that has happened."""
-    original, taken = getattr(cls, method), []
+    taken: list[int] = []
+    original = getattr(cls, method)
 
     async def superseded(*args: Any, **kwargs: Any) -> Any:
         result = await original(*args, **kwargs) if after else None
@@ -322,11 +329,12 @@ def test_the_error_of_every_part_is_the_end_of_the_turn(
 
 @pytest.mark.fault(104)
 def test_a_manifest_that_is_not_the_plan_is_no_success(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_imagepipeline.batch import ending
+    from airflow_imagepipeline.batch.manifest import manifest_rows
 
-    rows, manifest_rows = nights.rows(5), ending.manifest_rows
+    rows = nights.rows(5)
     with monkeypatch.context() as storage:
-        storage.setattr(ending, "manifest_rows", lambda *given: list(manifest_rows(*given))[:-1])
+        short = "airflow_imagepipeline.batch.ending.manifest_rows"
+        storage.setattr(short, lambda *given: list(manifest_rows(*given))[:-1])
         with fails_with(BatchIncomplete, "has 5 rows", "its manifest has 4 (4 landed)", "retry the task"):
             nights.run("n1", rows)
     assert not list((nights.folder / "_manifests").glob("*"))
@@ -397,7 +405,8 @@ def test_inputs_are_signed_for_each_attempt_after_the_wait(
 def test_a_request_that_grew_old_while_the_ledger_recorded_it_is_made_anew(
     nights: Nights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, old = Sender.send, []
+    made = Sender.send
+    old: list[Any] = []
 
     async def late(sender: Sender, submission: Any) -> Any:
         if not old:
