@@ -167,6 +167,7 @@ class Submissions:
         self._jobs = jobs
         self._source = random.SystemRandom()
         self._sending = 0
+        self._preparing = 0
         self._posting = 0
         self._without_budget = 0
         self._uncertain_in_a_row = 0
@@ -223,7 +224,7 @@ class Submissions:
 
     async def _has_budget(self) -> bool:
         # A submission under way may turn out to be refused, and a job in flight to be free: then there is room again.
-        while not (self._state.stopped or self._state.budget.has_room()):
+        while not (self._state.stopped or self._state.budget.has_room(self._preparing)):
             if not self._may_become_cheaper():
                 return False
             self._without_budget += 1
@@ -260,13 +261,17 @@ class Submissions:
             if not await self._has_budget():
                 self._state.begun.discard(place)
                 return
+            # Nothing is uploaded that the budget does not cover: who prepares counts as if it had been sent.
+            self._preparing += 1
             try:
                 made = await request.made(self._source)
             except ImagePipelineError as error:
                 phase = RowPhase.REFUSED if isinstance(error, InvalidParameters) else RowPhase.WITHDRAWN
                 await self._steps.write(self._entry(place, row), phase, reason=str(error), reason_code="INPUT")
                 return
-            # Another row may have been quicker while the links were made.
+            finally:
+                self._preparing -= 1
+            # A job may have turned out to be dearer meanwhile.
             if not self._state.stopped and self._state.budget.has_room():
                 again = await self._attempt(self._entry(place, row), row, made, sender, refusals)
 

@@ -135,11 +135,15 @@ class Budget:
             raise ValueError(msg)
         self.jobs, self.cost = jobs, float(cost)
 
-    def has_room(self) -> bool:
-        """Tell whether one more submission may be sent."""
-        if self._max_jobs is not None and self.jobs >= self._max_jobs:
+    def has_room(self, others: int = 0) -> bool:
+        """
+        Tell whether one more submission may be sent.
+
+        :param others: submissions that are being prepared, and not counted yet.
+        """
+        if self._max_jobs is not None and self.jobs + others >= self._max_jobs:
             return False
-        return self._max_cost is None or self.cost + self._price <= self._max_cost + _EPSILON
+        return self._max_cost is None or self.cost + self._price * (1 + others) <= self._max_cost + _EPSILON
 
     def part_of(self, jobs: int) -> int:
         """Return how many of these jobs may be submitted, at the price that is assumed."""

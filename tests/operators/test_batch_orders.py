@@ -376,6 +376,22 @@ def test_no_odd_cost_lifts_the_budget(nights: Nights, price: Any, logs: Callable
     assert nights.paid == 0
 
 
+@pytest.mark.fault(105)
+@pytest.mark.parametrize("bound", [{"max_jobs": 2}, {"max_cost": 0.08, "price_per_job": 0.04}], ids=["jobs", "cost"])
+def test_nothing_is_uploaded_that_the_budget_does_not_cover(
+    nights: Nights, tmp_path: Path, bound: dict[str, Any]
+) -> None:
+    photos = [tmp_path / f"p{number}.png" for number in range(8)]
+    for number, photo in enumerate(photos):
+        photo.write_bytes(picture(number))
+    rows = [{"input_image": str(photo), "sku": photo.stem, "word": "old"} for photo in photos]
+
+    summary = nights.run("n1", rows, upload_inputs=True, **bound)
+
+    assert counts(summary) == {"landed": 2, "over_budget": 6}
+    assert (nights.paid, nights.emulator.stats()["uploads"]) == (2, 2)
+
+
 @pytest.mark.fault(107)
 @pytest.mark.parametrize("mode", ["worker"])
 def test_inputs_are_signed_for_each_attempt_after_the_wait(
