@@ -94,7 +94,7 @@ def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Speak one generation of the API during a test, which runs once for each; see ``tests.generations``."""
     from tests import generations
 
-    (found,) = (one for one in generations.BOTH if request.param in (one, one.name))
+    (found,) = (one for one in generations.BOTH if request.param in (one, one.name, str(one)))
     monkeypatch.setattr(generations.Spoken, "generation", found)
     return found
 
