@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import logging
 import os
@@ -146,7 +147,16 @@ def bucket(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def _database() -> None:
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=180)
+    """Make Airflow's database; tests that run side by side share what the first of them has migrated."""
+    shared = Path(_HOME).parent if "PYTEST_XDIST_WORKER" in os.environ else Path(_HOME)
+    own, migrated = Path(_HOME, "airflow.db"), shared / "migrated.db"
+    with (shared / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not migrated.exists():
+            command = [sys.executable, "-m", "airflow", "db", "migrate"]
+            subprocess.run(command, check=True, capture_output=True, timeout=180)  # noqa: S603 - this interpreter
+            shutil.copy(own, migrated)
+    shutil.copy(migrated, own)
 
 
 @pytest.fixture
