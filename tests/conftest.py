@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 # Before anything imports Airflow: it reads these when it is imported, and would write into the reader's own home.
-_HOME = tempfile.mkdtemp(prefix="airflow-home-")
+_HOME = tempfile.mkdtemp(prefix="air-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 # Killed processes leave their temporary files: they go with this folder, and so does what pytest keeps.
-tempfile.tempdir = os.environ["TMPDIR"] = str(Path(_HOME, "tmp"))
+# The names are short, as messages cut long addresses.
+tempfile.tempdir = os.environ["TMPDIR"] = str(Path(_HOME, "t"))
 Path(tempfile.tempdir).mkdir()
 for _name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[_name]
