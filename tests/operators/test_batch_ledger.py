@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("generation", "quick")
 
 
+@pytest.mark.slow
 @only_current
 def test_a_worker_that_goes_on_after_the_next_try_has_begun_submits_nothing_that_this_one_submits(
     nights: Nights, monkeypatch: pytest.MonkeyPatch

@@ -137,3 +137,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestLedger.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]

@@ -279,6 +279,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_race_for_the_ledger_one_gets_it(world: World) -> None:
     racing = [
         subprocess.Popen(  # noqa: S603 - this interpreter
