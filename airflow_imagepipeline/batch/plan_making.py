@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +17,9 @@ from airflow_imagepipeline.batch.progress import Metrics
 from airflow_imagepipeline.batch.scratch import Scratch
 from airflow_imagepipeline.batch.state import BatchState
 from airflow_imagepipeline.contract.planned_row import PlannedRow
+from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Budget, Treatment
+from airflow_imagepipeline.policy.ledger_entry import is_count, is_number
 from airflow_imagepipeline.records.ledger_lines import json_object
 from airflow_imagepipeline.records.object_storage import MarkForgotten
 from airflow_imagepipeline.records.plans import PlanDamaged, PlanStore
@@ -96,7 +99,8 @@ class PlanMaker:
         """Take up the plan of this decision, or make it."""
         with self._released_on_failure(), Scratch() as scratch:
             name = self._current()
-            if is_plan_of(self._asked.base, name) and (earlier := self._earlier(name)):
+            is_ours = re.fullmatch(f"{re.escape(self._asked.base)}-[0-9]{{8}}", name, re.ASCII) is not None
+            if is_ours and (earlier := self._earlier(name)):
                 return earlier
             name = f"{self._asked.base}-{self._ledger.mark.partition('-')[0]}"
             store = PlanStore(self._home, name)
@@ -171,6 +175,7 @@ class PlanMaker:
             about, checkpoint = store.about(), store.checkpoint()
             if about is None:
                 return None
+            _check_about(about)
             later = list(self._ledger.entries(after=str((checkpoint or about).get("mark"))))
             state = BatchState.resumed(checkpoint, later, self._budget(about))
         except (MarkForgotten, PlanDamaged, ValueError) as exc:
@@ -215,3 +220,15 @@ class PlanMaker:
         budget = Budget(max_jobs=options.max_jobs, max_cost=options.max_cost, price=options.price_per_job)
         budget.jobs, budget.cost = int(about.get("jobs", 0)), float(about.get("cost", 0.0))
         return budget
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    treatments, invalid = about.get("treatments"), about.get("invalid")
+    is_whole = isinstance(treatments, dict) and all(map(is_count, treatments.values())) and isinstance(invalid, list)
+    if (
+        not is_whole
+        or not is_count(about.get("jobs"))
+        or not all(is_number(about.get(it)) for it in ("cost", "started_at"))
+    ):
+        msg = f"not what a plan is about: {cleaned(repr(about), 80)}"
+        raise ValueError(msg)

@@ -163,7 +163,7 @@ _OF_TYPE: Final[Mapping[str, Callable[[Any], bool]]] = {
     "Mapping[str, float | bool]": lambda value: _is_named(value, lambda one: isinstance(one, bool) or is_number(one)),
     "Mapping[str, Sequence[float]]": lambda value: _is_named(value, _is_spent),
 }
-_VALID: Final = {
+_VALID: Final[Mapping[str, Callable[[Any], bool]]] = {
     **{one.name: _OF_TYPE[str(one.type)] for one in fields(LedgerEntry)},
     # It is shown and nothing else: version 0.1.0 took any text for it.
     "reason": lambda value: isinstance(value, str),

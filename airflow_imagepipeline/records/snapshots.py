@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from shutil import copyfileobj
 from typing import Any, Final
 from zlib import crc32
@@ -23,6 +21,7 @@ from airflow_imagepipeline.records.ledger_lines import (
     read_heading,
 )
 from airflow_imagepipeline.storage.folder import StoredFile
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 _ENDING: Final = ".jsonl"
 
@@ -67,8 +66,8 @@ def marks_in(files: CountedFolder, folder: str) -> list[str]:
 def opened(files: CountedFolder, mark: str) -> Iterator[Snapshot]:
     """Open a snapshot, to be read line by line."""
     name = name_of("snapshots", mark)
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as directory:
-        copy = Path(directory, "snapshot")
+    with scratch_folder() as directory:
+        copy = directory / "snapshot"
         files.read(name, copy)
         try:
             with copy.open("rb") as lines:
@@ -83,8 +82,8 @@ def write_snapshot(
 ) -> None:
     """Write a snapshot whole, which closes all epochs before that of its mark."""
     epoch, _ = numbers_of(mark)
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as directory:
-        body, whole, count, found = Path(directory, "entries"), Path(directory, "snapshot"), 0, 0
+    with scratch_folder() as directory:
+        body, whole, count, found = directory / "entries", directory / "snapshot", 0, 0
         with body.open("wb") as sink:
             for count, entry in enumerate(entries, 1):  # noqa: B007 - the last one counts
                 line = line_of(entry)
