@@ -66,8 +66,9 @@ def _kept(home: Folder, name: str, value: dict[str, Any]) -> dict[str, Any]:
     content = json.dumps(value).encode()
     if home.create(name, content):
         return value
+    earlier = home.content(name)
     try:
-        found = json_object(home.content(name) or content)
+        found = json_object(content if earlier is None else earlier)
     except ValueError:
         return {}
     return found if found.get("v") == 1 else {}

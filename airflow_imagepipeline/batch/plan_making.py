@@ -177,6 +177,7 @@ class PlanMaker:
                 return None
             _check_about(about)
             later = list(self._ledger.entries(after=str((checkpoint or about).get("mark"))))
+            _check_places(later, about["count"])
             state = BatchState.resumed(checkpoint, later, self._budget(about))
         except (MarkForgotten, PlanDamaged, ValueError) as exc:
             _log.warning("The plan of an earlier try cannot be taken up, so the rows are planned anew. %s", exc)
@@ -231,4 +232,10 @@ def _check_about(about: Mapping[str, Any]) -> None:
         or not all(is_number(about.get(it)) for it in ("cost", "started_at"))
     ):
         msg = f"not what a plan is about: {cleaned(repr(about), 80)}"
+        raise ValueError(msg)
+
+
+def _check_places(entries: Iterable[tuple[str, Mapping[str, Any]]], count: int) -> None:
+    if any(entry["index"] >= count for _, entry in entries):
+        msg = f"the ledger's entries since its checkpoint are of other rows than its {count}"
         raise ValueError(msg)

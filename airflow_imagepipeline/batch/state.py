@@ -135,7 +135,7 @@ class BatchState:
     def _read(self, checkpoint: Mapping[str, Any]) -> None:
         counts, begun, stopped = checkpoint.get("counts"), checkpoint.get("begun"), checkpoint.get("stopped")
         cost, entries = checkpoint.get("cost"), checkpoint.get("open")
-        numbers = [checkpoint.get(name) for name in _NUMBERS]
+        numbers = [checkpoint.get(name, -1) for name in _NUMBERS]
         if (
             checkpoint.get("v") != 1
             or not (isinstance(counts, dict) and isinstance(begun, list) and isinstance(stopped, str))

@@ -115,8 +115,8 @@ class LedgerEntry:
         try:
             return cls(**{**known, "phase": RowPhase("" if wrong else known["phase"])})
         except (TypeError, KeyError, ValueError) as exc:
-            of = f" (its {', '.join(wrong)})" if wrong else ""
-            msg = f"not an entry of a ledger{of}: {cleaned(repr(payload), 80)}"
+            # A value may be a number that is too long to be shown.
+            msg = f"not an entry of a ledger ({'its ' + ', '.join(wrong) if wrong else cleaned(exc, 80)})"
             raise ValueError(msg) from exc
 
 

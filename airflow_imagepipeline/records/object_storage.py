@@ -248,9 +248,8 @@ class Ledger:
             raise ValueError(msg)
         covers = {known: last for known, last in (self._last_read or {}).items() if known < epoch}
         write_snapshot(self._folder, entries, upto, {**covers, epoch: number})
-        older = [mark for mark in marks_in(self._folder, "snapshots") if mark < upto]
-        self._folder.remove(name_of("snapshots", mark) for mark in older)
-        self._folder.remove(name_of("segments", mark) for mark in marks if mark <= upto)
+        self._remove("snapshots", [mark for mark in marks_in(self._folder, "snapshots") if mark < upto])
+        self._remove("segments", [mark for mark in marks if mark <= upto])
 
     def renew(self, seconds: float, *, is_idle: bool = False) -> None:
         """
@@ -293,6 +292,9 @@ class Ledger:
             f"Another process has taken over the ledger {self._folder.uri} ({reason}): this process stops and submits "
             "nothing more. See the log of the task's other try."
         )
+
+    def _remove(self, folder: str, marks: Iterable[str]) -> None:
+        self._folder.remove(name_of(folder, mark) for mark in marks)
 
     def _snapshot(self) -> str:
         return max(marks_in(self._folder, "snapshots"), default="")
