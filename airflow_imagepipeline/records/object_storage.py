@@ -42,6 +42,10 @@ _RESTORE: Final = (
     "restore it from a backup. Where there is none, give another ledger folder: it knows of nothing, and everything is "
     "paid for once more."
 )
+_LATE: Final = (
+    "%d segments of %s are ignored: processes that had been superseded wrote them after a newer one had read the "
+    "ledger (%s). A request that they announce was not sent."
+)
 _SHOWN: Final = 3
 
 
@@ -187,11 +191,11 @@ class Ledger:
             numbers_of(after)
         # In this order: who compacts meanwhile has written the snapshot before a segment goes.
         marks, upto = marks_in(self._folder, "segments"), self._snapshot()
-        if after and not upto <= after <= self.mark:
-            where = (
-                f"snapshot stands for everything up to {upto or '(none)'}" if upto > after else f"end is {self.mark}"
-            )
-            msg = f"the ledger's {where}, which is {'behind' if upto > after else 'before'} {after}"
+        if after and upto > after:
+            msg = f"the ledger's snapshot stands for everything up to {upto}, which is behind {after}"
+            raise MarkForgotten(msg)
+        if after > self.mark:
+            msg = f"the ledger was deleted since: it ends at {self.mark}, which is before {after}"
             raise MarkForgotten(msg)
         later = [mark for mark in marks if mark > upto]
         self._check_whole(later, upto, after)
@@ -206,20 +210,12 @@ class Ledger:
                 for mark in () if snapshot.is_closing else earlier:
                     yield from self._segment(mark)
                 yield from ((upto, entry) for entry in map(self._checked, snapshot.entries))
-                if snapshot.is_closing:
-                    covers = snapshot.covers
-                    late += [mark for mark in earlier if numbers_of(mark)[1] > covers.get(numbers_of(mark)[0], 0)]
+                late += snapshot.late_of(earlier)
         for mark in later:
             if mark > after and not self._is_late(mark):
                 yield from self._segment(mark)
         if late:
-            _log.warning(
-                "%d segments of %s are ignored: processes that had been superseded wrote them after a newer one had "
-                "read the ledger (%s). A request that they announce was not sent.",
-                len(late),
-                self._folder.uri,
-                ", ".join(sorted(late)[:_SHOWN]),
-            )
+            _log.warning(_LATE, len(late), self._folder.uri, ", ".join(sorted(late)[:_SHOWN]))
 
     def compact(self, entries: Iterable[Mapping[str, Any]], *, upto: str) -> None:
         """
@@ -282,7 +278,7 @@ class Ledger:
                 return
             newest = newest_lease(self._folder)
             if newest is None or newest.token != self._lease.token:
-                found = f"the newest lease is {newest.epoch}" if newest else "there is no lease"
+                found = f"the newest lease is {newest.epoch}" if newest else "its leases were deleted"
                 reason = f"{found}, its own is {self._lease.epoch}"
                 raise self._lost(reason)
             self._proven_at = now

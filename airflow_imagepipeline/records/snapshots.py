@@ -39,6 +39,11 @@ class Snapshot:
     is_closing: bool
     entries: Iterator[dict[str, Any]]
 
+    def late_of(self, marks: Iterable[str]) -> list[str]:
+        """Return those of the segments before its mark that it has closed and does not stand for."""
+        last = ((mark, *numbers_of(mark)) for mark in marks if self.is_closing)
+        return [mark for mark, epoch, number in last if number > self.covers.get(epoch, 0)]
+
 
 def name_of(folder: str, mark: str) -> str:
     """Return the name of a segment or snapshot."""

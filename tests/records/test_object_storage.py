@@ -346,7 +346,7 @@ def test_there_is_no_epoch_after_the_last(world: World) -> None:
 def test_of_two_processes_with_one_epoch_since_the_leases_were_deleted_meanwhile_one_stops(world: World) -> None:
     older = world.take()
     world.folder.remove(world.names("lease/"))
-    with pytest.raises(LeaseLost, match="there is no lease, its own is 1"):
+    with pytest.raises(LeaseLost, match="its leases were deleted, its own is 1"):
         older.renew(60)
     newer = world.take()
     assert newer.mark == older.mark
@@ -782,7 +782,7 @@ def test_a_segment_that_a_checkpoint_stands_on_and_that_is_missing_is_noticed(wo
 
 
 def test_a_mark_of_a_ledger_that_was_deleted_is_forgotten(world: World) -> None:
-    with pytest.raises(MarkForgotten, match="end is 00000001-00000000, which is before 00000007-00000001"):
+    with pytest.raises(MarkForgotten, match="ends at 00000001-00000000, which is before 00000007-00000001"):
         entries(world.take(), after="00000007-00000001")
 
 
