@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self
-from zlib import crc32
 
 from airflow_imagepipeline.records.counted_folder import CountedFolder
 from airflow_imagepipeline.records.lease import Lease, LeaseLost, LedgerBusy, Owner, newest_lease, take_lease
@@ -167,7 +166,7 @@ class Ledger:
             if lines:
                 self._prove()
                 mark = mark_of(self._lease.epoch, self._number + 1)
-                if not self._write(mark, lines):
+                if not self._folder.create(name_of("segments", mark), heading("segment", len(lines)) + b"".join(lines)):
                     reason = f"segment {mark} exists already"
                     raise self._lost(reason)
                 # What took long to write may be read by nobody any more: money must not follow it.
@@ -319,10 +318,6 @@ class Ledger:
         self._check_entry(entry)
         return entry
 
-    def _write(self, mark: str, lines: Sequence[bytes]) -> bool:
-        body = b"".join(lines)
-        return self._folder.create(name_of("segments", mark), heading("segment", len(lines), crc32(body)) + body)
-
     def _segment(self, mark: str) -> Iterator[tuple[str, dict[str, Any]]]:
         name = name_of("segments", mark)
         uri, content = self._folder.uri_of(name), self._folder.content(name)
@@ -331,7 +326,7 @@ class Ledger:
             raise StorageFailed(msg)
         lines = io.BytesIO(content)
         try:
-            for entry in read_entries(lines, read_heading(lines.readline(), "segment")):
+            for entry in read_entries(lines, read_heading(lines.readline(), "segment")["entries"]):
                 yield mark, self._checked(entry)
         except ValueError as exc:
             raise LedgerDamaged.at(uri, str(exc)) from exc

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
-from zlib import crc32
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
@@ -54,13 +53,11 @@ class PlanStore:
         if self.about() is not None:
             msg = f"{self._uri(_PLAN)} exists: the plan is frozen, and is not written again."
             raise PlanExists(msg)
-        left, count, sums = map(_checked, lines), 0, list[int]()
+        left, count, chunk = map(_checked, lines), 0, 0
         while rows := list(islice(left, _ROWS)):
-            content = "".join(f"{row}\n" for row in rows).encode()
-            self._folder.write(self._name(_chunk(len(sums))), content)
-            count += len(rows)
-            sums.append(crc32(content))
-        plan = {"v": 1, "count": count, "about": dict(about), "crc32": sums}
+            self._folder.write(self._name(_chunk(chunk)), "".join(f"{row}\n" for row in rows).encode())
+            count, chunk = count + len(rows), chunk + 1
+        plan = {"v": 1, "count": count, "about": dict(about)}
         self._folder.write(self._name(_PLAN), json.dumps(plan, allow_nan=False).encode())
         return count
 
@@ -71,8 +68,13 @@ class PlanStore:
         :raises PlanDamaged: when it cannot be read.
         :raises StorageFailed: when the storage does not do what it is asked.
         """
-        plan = self._plan()
-        return None if plan is None else {**plan["about"], "count": plan["count"]}
+        plan = self._json(_PLAN)
+        if plan is None:
+            return None
+        about, count = plan.get("about"), plan.get("count")
+        if plan.get("v") != 1 or not isinstance(about, dict) or not is_count(count):
+            raise self._damaged(_PLAN, "not a plan of version 1")
+        return {**about, "count": count}
 
     def lines(self, start: int = 0) -> Iterator[str]:
         """
@@ -82,11 +84,11 @@ class PlanStore:
         :raises PlanDamaged: when there is no whole plan, or one of its objects is not whole.
         :raises StorageFailed: when the storage does not do what it is asked.
         """
-        plan = self._plan()
-        if plan is None:
+        about = self.about()
+        if about is None:
             raise self._damaged(_PLAN, "missing")
-        for first in range(start - start % _ROWS, plan["count"], _ROWS):
-            rows = self._rows(first // _ROWS, min(_ROWS, plan["count"] - first), plan.get("crc32"))
+        for first in range(start - start % _ROWS, about["count"], _ROWS):
+            rows = self._rows(first // _ROWS, min(_ROWS, about["count"] - first))
             yield from rows[max(start - first, 0) :]
 
     def rows(self, start: int = 0) -> Iterator[PlannedRow]:
@@ -98,7 +100,7 @@ class PlanStore:
         for place, line in enumerate(self.lines(start), start):
             try:
                 yield PlannedRow.from_line(line)
-            except (ValueError, RecursionError) as exc:
+            except ValueError as exc:
                 raise self._damaged(_chunk(place // _ROWS), f"line {place % _ROWS + 1} is no row") from exc
 
     def checkpoint(self) -> dict[str, Any] | None:
@@ -118,27 +120,10 @@ class PlanStore:
         """Forget the checkpoint."""
         self._folder.remove([self._name(_CHECKPOINT)])
 
-    def _plan(self) -> dict[str, Any] | None:
-        plan = self._json(_PLAN)
-        if plan is None:
-            return None
-        is_whole = isinstance(plan.get("about"), dict) and is_count(plan.get("count"))
-        # Version 0.1.0 wrote no sums.
-        sums = plan.get("crc32")
-        if (
-            plan.get("v") != 1
-            or not is_whole
-            or (sums is not None and (not isinstance(sums, list) or len(sums) != -(-plan["count"] // _ROWS)))
-        ):
-            raise self._damaged(_PLAN, "not a plan of version 1")
-        return plan
-
-    def _rows(self, chunk: int, expected: int, sums: list[int] | None) -> list[str]:
+    def _rows(self, chunk: int, expected: int) -> list[str]:
         content = self._folder.content(self._name(_chunk(chunk)))
         if content is None:
             raise self._damaged(_chunk(chunk), "missing")
-        if sums is not None and sums[chunk] != crc32(content):
-            raise self._damaged(_chunk(chunk), "not what was written")
         try:
             # Not splitlines: JSON may hold what other alphabets end a line with.
             *rows, end = content.decode().split("\n")

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from shutil import copyfileobj
 from typing import Any, Final
-from zlib import crc32
 
 from airflow_imagepipeline.policy.ledger_entry import is_count
 from airflow_imagepipeline.records.counted_folder import CountedFolder
@@ -77,7 +76,7 @@ def opened(files: CountedFolder, mark: str) -> Iterator[Snapshot]:
         try:
             with copy.open("rb") as lines:
                 first = read_heading(lines.readline(), "snapshot")
-                yield Snapshot(_covers_in(first), "closed" in first, read_entries(lines, first))
+                yield Snapshot(_covers_in(first), "closed" in first, read_entries(lines, first["entries"]))
         except ValueError as exc:
             raise LedgerDamaged.at(files.uri_of(name), str(exc)) from exc
 
@@ -88,15 +87,13 @@ def write_snapshot(
     """Write a snapshot whole, which closes all epochs before that of its mark."""
     epoch, _ = numbers_of(mark)
     with scratch_folder() as directory:
-        body, whole, count, found = directory / "entries", directory / "snapshot", 0, 0
+        body, whole, count = directory / "entries", directory / "snapshot", 0
         with body.open("wb") as sink:
             for count, entry in enumerate(entries, 1):  # noqa: B007 - the last one counts
-                line = line_of(entry)
-                found = crc32(line, found)
-                sink.write(line)
+                sink.write(line_of(entry))
         numbers = {str(known): covers[known] for known in sorted(covers)}
         with body.open("rb") as source, whole.open("wb") as sink:
-            sink.write(heading("snapshot", count, found, covers=numbers, closed=epoch - 1))
+            sink.write(heading("snapshot", count, covers=numbers, closed=epoch - 1))
             copyfileobj(source, sink)
         with whole.open("rb") as source:
             sha256 = hashlib.file_digest(source, "sha256").hexdigest()

@@ -228,11 +228,12 @@ def test_a_plan_that_is_damaged_is_made_anew_from_the_ledger(nights: Nights, nam
         lambda _: b"",
         lambda rows: rows[:-1],
         lambda rows: rows + rows,
-        lambda rows: rows.replace(b"s1", b"s0"),
+        lambda rows: rows.replace(b"{", b"[", 1),
+        lambda rows: rows.replace(b'"key":', b'"name":'),
         lambda rows: rows.replace(b'"treatment":"submit"', b'"treatment":5'),
         None,
     ],
-    ids=["empty", "without an end", "doubled", "another stem", "another type", "missing"],
+    ids=["empty", "without an end", "doubled", "no JSON", "another field", "another type", "missing"],
 )
 def test_rows_of_a_plan_that_are_damaged_are_named_and_planned_anew_by_the_next_try(
     nights: Nights, damage: Any

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import pytest
 
@@ -223,9 +222,7 @@ def test_within_five_seconds_a_superseded_process_still_writes_and_its_successor
 def late(world: World, mark: str, *numbers: int) -> None:
     """Let a segment of a dead process arrive."""
     lines = [line_of(entry) for entry in numbered(*numbers)]
-    world.folder.write(
-        f"segments/{mark}.jsonl", heading("segment", len(lines), crc32(b"".join(lines))) + b"".join(lines)
-    )
+    world.folder.write(f"segments/{mark}.jsonl", heading("segment", len(lines)) + b"".join(lines))
 
 
 @pytest.mark.fault(108)
@@ -685,8 +682,6 @@ LEASE = json.dumps({"v": 1, "owner": SOMEBODY.to_payload(), "token": "x", "expir
         ("segments/00000001-00000001.jsonl", HEAD + b'{"n":' + b"[" * 100_000 + b"\n"),
         ("segments/00000001-00000001.jsonl", HEAD.replace(b'"entries":1', b'"entries":true') + b'{"n":1}\n'),
         ("segments/00000001-00000001.jsonl", HEAD.replace(b'"entries":1', b'"entries":-1')),
-        ("segments/00000001-00000001.jsonl", HEAD.replace(b"}", b',"crc32":5}') + b'{"n":1}\n'),
-        ("segments/00000001-00000001.jsonl", HEAD.replace(b"}", b',"crc32":"x"}') + b'{"n":1}\n'),
         ("segments/notes.txt", b"hello"),
         ("snapshots/00000001-00000001.jsonl", b""),
         ("snapshots/00000001-00000001.jsonl", b'{"v":1,"kind":"snapshot","entries":0}\n'),
@@ -735,28 +730,6 @@ def test_a_lease_that_cannot_be_read_is_nobody_s_to_take(name: str, content: byt
         world.take()
     world.folder.remove([f"lease/{name}"])
     world.take()
-
-
-@pytest.mark.fault(114)
-@pytest.mark.parametrize("kind", ["segments", "snapshots"])
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [(b'"n":2}', b'"n":3}'), (b'{"n":2}\n', b'{"n":1}\n'), (b'{"n":1}\n{"n":2}\n', b'{"n":2}\n{"n":1}\n')],
-    ids=["a digit", "a doubled line in place of another", "another order"],
-)
-def test_entries_that_are_valid_but_not_those_that_were_written_are_refused(
-    kind: str, old: bytes, new: bytes, world: World
-) -> None:
-    ledger = world.take()
-    ledger.append(numbered(1, 2))
-    if kind == "snapshots":
-        ledger.compact(numbered(1, 2), upto=ledger.mark)
-    (name,) = world.names(f"{kind}/")
-    content = world.folder.content(name) or b""
-    assert old in content
-    world.folder.write(name, content.replace(old, new))
-    with pytest.raises(LedgerDamaged, match=rf"{name} is damaged .*entries that are not those which were written"):
-        entries(ledger)
 
 
 @pytest.mark.fault(114)

@@ -422,7 +422,6 @@ THREATS: Final[Mapping[str, Row]] = {
             _LEDGER,
             "what_is_damaged_or_foreign_is_refused_by_name",
             "a_lease_that_cannot_be_read_is_nobody_s_to_take",
-            "entries_that_are_valid_but_not_those_that_were_written_are_refused",
             "a_segment_that_is_missing_before_others_is_noticed",
             "a_crash_between_a_snapshot_and_the_removal_leaves_a_consistent_ledger",
             "an_entry_that_json_cannot_carry_is_not_half_written",
