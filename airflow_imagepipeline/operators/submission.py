@@ -29,8 +29,8 @@ from airflow_imagepipeline.policy.submission import (
     Wish,
     decide,
     decide_without_records,
+    first_try,
     in_doubt_sentence,
-    is_first_try,
     is_same_host,
     uncertain_sentence,
     why_not,
@@ -67,10 +67,10 @@ class Submission:
         self._try_number = ti.try_number
         self._max_tries = ti.max_tries
         self._is_mapped = ti.map_index is not None and ti.map_index >= 0
-        self._is_first = is_first_try(self._try_number, self._max_tries, self._retries)
+        self._first_try = first_try(self._max_tries, self._retries)
         self._may_have_expired = _is_old(context)
         self._records = records_of(context)
-        self._claim = f"try {self._try_number} of {self._max_tries + 1}: {secrets.token_hex(8)}"
+        self._claim = f"{self._try_number}:{secrets.token_hex(8)}"
         self._is_claimed = False
         self.record: SubmissionRecord | None = None
         """What is recorded of the request, as this process read or wrote it last."""
@@ -82,13 +82,11 @@ class Submission:
         Without it, the next try could not tell that nothing was sent from a store that was emptied. A store that
         cannot be written now is written to before anything is sent.
         """
-        if self._records is not None and self._is_first:
+        if self._records is not None and self._try_number <= self._first_try:
             try:
-                self._records.claim(self._claim)
+                self._take_claim()
             except Exception as exc:  # noqa: BLE001 - whatever it is, nothing has been lost by it yet
                 log.warning("The start of this try cannot be recorded yet (%s).", type(exc).__name__)
-            else:
-                self._is_claimed = True
 
     def ask_for(
         self,
@@ -115,7 +113,8 @@ class Submission:
             origin=hook.access.origin,
             max_tries=self._max_tries,
             is_mapped=self._is_mapped,
-            is_first_try=self._is_first,
+            try_number=self._try_number,
+            first_try=self._first_try,
             may_have_expired=self._may_have_expired,
             resubmit=resubmit,
             retry_failed_jobs=retry_failed_jobs,
@@ -158,8 +157,7 @@ class Submission:
         try:
             self.record = self._records.get(self._wish.fingerprint)
             latest = self._records.latest()
-            is_blank = self.record is None and latest is None and not self._is_first
-            has_claim = is_blank and self._records.has_claim()
+            has_claim = self._is_claimed or self.record is not None or latest is not None or self._records.has_claim()
         except Exception as exc:
             msg = f"The record of this task's submissions cannot be read ({type(exc).__name__}), so nothing is sent."
             raise RecordUnavailable(msg) from exc
@@ -177,14 +175,21 @@ class Submission:
     def _stopped(self, action: Action) -> Exception:
         if action is Action.ASK and self.record is not None:
             self._write(replace(self.record, phase=Phase.AMBIGUOUS, max_tries=self._wish.max_tries))
+            # Whoever sent it may live on: it must not take its late result for what Airflow was told.
+            self._persist(self._take_claim)
         failure = RecordUnavailable if action is Action.OTHER_HOST else SubmissionUncertain
         return failure(why_not(action, self.record, self._wish))
+
+    def _take_claim(self) -> None:
+        if self._records is not None:
+            self._records.claim(self._claim)
+            self._is_claimed = True
 
     def _claim_late(self) -> None:
         if self._records is None or self._is_claimed:
             return
         try:
-            self._records.claim(self._claim)
+            self._take_claim()
             # Read again after the claim: whoever sends after this read sees the claim first.
             is_alone = self._records.get(self._wish.fingerprint) == self.record
         except Exception as exc:

@@ -129,7 +129,8 @@ class Wish:
     :param is_mapped: whether the task instance is one of a mapped task, whose index may stand for another item now.
     :param resubmit: ``on_ambiguous_submit="resubmit"``.
     :param retry_failed_jobs: whether an automatic retry may pay again after a failed job.
-    :param is_first_try: whether no try of the same human decision came before, see :func:`is_first_try`.
+    :param try_number: of the task instance.
+    :param first_try: number of the first try of the same human decision, see :func:`first_try`.
     :param may_have_expired: whether an earlier try of the decision may be so old that its record is gone.
     """
 
@@ -137,7 +138,8 @@ class Wish:
     origin: str
     max_tries: int
     is_mapped: bool = False
-    is_first_try: bool = True
+    try_number: int = 1
+    first_try: int = 1
     may_have_expired: bool = True
     resubmit: bool = False
     retry_failed_jobs: bool = False
@@ -176,7 +178,7 @@ def decide(
         record and is never younger, so a store that has neither was emptied, or no try has begun.
     """
     if record is None:
-        is_blank = latest is None and not has_claim and not wish.is_first_try and wish.may_have_expired
+        is_blank = latest is None and not has_claim and wish.try_number > wish.first_try and wish.may_have_expired
         blank = Action.SUBMIT_AGAIN if wish.resubmit else Action.NO_RECORD
         return blank if is_blank else _decide_unknown(latest, wish)
     if not is_same_host(record.origin, wish.origin) and record.phase in _MAY_BE_RUNNING:
@@ -219,19 +221,19 @@ def decide_without_records(try_number: int, wish: Wish, retries: int) -> Action:
 
     :param retries: the task's ``retries``.
     """
-    if is_first_try(try_number, wish.max_tries, retries):
+    if try_number <= first_try(wish.max_tries, retries):
         return Action.SUBMIT
     return Action.SUBMIT_AGAIN if wish.resubmit else Action.ASK
 
 
-def is_first_try(try_number: int, max_tries: int, retries: int) -> bool:
+def first_try(max_tries: int, retries: int) -> int:
     """
-    Tell whether a try is the first of its human decision.
+    Return the number of the first try of a human decision.
 
     Airflow counts that one as ``max_tries - retries + 1`` (``clear_task_instances`` in ``airflow/models``), and the
     first of all as 1, whatever became of ``retries`` since.
     """
-    return try_number <= max(1, max_tries - retries + 1)
+    return max(1, max_tries - retries + 1)
 
 
 def changed_fields(record: SubmissionRecord, wish: Wish) -> list[str]:

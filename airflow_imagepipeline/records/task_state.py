@@ -17,6 +17,7 @@ _PREFIX: Final = "imagepipeline:"
 _LATEST: Final = _PREFIX + "latest"
 _TAKEN_UP: Final = _PREFIX + "taken-up"
 _CLAIM: Final = _PREFIX + "claim"
+_DELIVERED: Final = frozenset({Phase.HANDED_OVER, Phase.STORED})
 
 
 class TaskStateRecords:
@@ -38,6 +39,11 @@ class TaskStateRecords:
         """Tell whether no other try has claimed the right to submit since, nor has written over this record."""
         is_written = record is None or self.get(record.fingerprint) == record
         return is_written and bool(self._store.get(_CLAIM) == claim)
+
+    def is_superseded(self, try_number: int) -> bool:
+        """Tell whether a later try has claimed the right to submit, or has told a human that it cannot know."""
+        claimed = str(self._store.get(_CLAIM) or "").partition(":")[0]
+        return claimed.isdecimal() and int(claimed) > try_number
 
     def has_claim(self) -> bool:
         """Tell whether any try has claimed the right to submit."""
@@ -119,11 +125,24 @@ def record_of(context: Mapping[str, Any], handle: JobHandle) -> SubmissionRecord
 
 
 def mark(context: Mapping[str, Any], handle: JobHandle, phase: Phase) -> None:
-    """Record what became of a job; a store that cannot be reached costs a warning, never the result."""
+    """
+    Record what became of a job; a store that cannot be reached costs a warning, never the result.
+
+    The result of a try that was superseded reaches nobody: its job stays one that the next try re-attaches to.
+    """
     records, record = records_of(context), record_of(context, handle)
     if records is not None and record is not None:
         # How a job ended belongs to the decision of the try that saw it, even if an earlier decision submitted it.
-        records.keep(replace(record, phase=phase, job_id=handle.job_id, max_tries=context["ti"].max_tries))
+        ti = context["ti"]
+        phase = Phase.SUBMITTED if phase in _DELIVERED and _is_superseded(records, ti.try_number) else phase
+        records.keep(replace(record, phase=phase, job_id=handle.job_id, max_tries=ti.max_tries))
+
+
+def _is_superseded(records: TaskStateRecords, try_number: int) -> bool:
+    try:
+        return records.is_superseded(try_number)
+    except Exception:  # noqa: BLE001 - as in keep
+        return False
 
 
 def _key(fingerprint: str) -> str:
