@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
+
+_MOST_NAMED: Final = 4
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,27 @@ class JobResult:
         elif self.download_urls is not None:
             payload["download_urls"] = list(self.download_urls)
         return payload
+
+
+def done_sentence(result: JobResult, *, now: float) -> str:
+    """
+    Return the line for the log of a task whose job is done: what came, where it is, how long it took, what it cost.
+
+    :param now: seconds since the epoch.
+    """
+    handle = result.handle
+    if result.images is None:
+        what = "its links are returned" if result.download_urls else "its links are not returned"
+    else:
+        put_aside = f", {len(result.rejected)} put aside" if result.rejected else ""
+        names = ", ".join(image.uri for image in result.images[:_MOST_NAMED])
+        more = f" and {len(result.images) - _MOST_NAMED} more" if len(result.images) > _MOST_NAMED else ""
+        what = f"{len(result.images)} landed{put_aside}: {names}{more}" if names else f"none landed{put_aside}"
+    seconds = (
+        "" if handle.submitted_at is None else f"; {max(now - handle.submitted_at, 0.0):.0f} s since its submission"
+    )
+    cost = "".join(f"; {name} {amount}" for name, amount in result.cost.items() if not isinstance(amount, bool))
+    return f"Job {handle.job_id or 'without an id'} ({handle.api.name}) is done, {what}{seconds}{cost}."
 
 
 def finished_without_id(result: object) -> Job | None:
