@@ -13,8 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.result import LandedImage
-from airflow_imagepipeline.images.inspection import FORMAT_OF_EXTENSION, NotAnImage, inspect_file, is_blank
+from airflow_imagepipeline.images.inspection import FORMAT_OF_EXTENSION
+from airflow_imagepipeline.landing.look import look_at
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
 
 _log: Final = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ class EarlierImages:
             return None
         try:
             image = self._noted(name) or self._read(name, scratch / f"earlier-{index:02d}")
-        except (StorageFailed, NotAnImage) as error:
+        except (StorageFailed, ImagePipelineError) as error:
             _log.warning("%s is not taken over: %s", self._folder.uri_of(name), error)
             return None
         _log.info("%s is there already: not fetched again.", image.uri)
@@ -66,13 +68,17 @@ class EarlierImages:
         if not _SHA256.fullmatch(sha256) or not all(map(_NUMBER.fullmatch, numbers)):
             return None
         size, width, height = map(int, numbers)
-        known = FORMAT_OF_EXTENSION[name.rpartition(".")[2]]
-        return LandedImage(self._folder.uri_of(name), sha256, size, known, width, height, notes.get("blank") == "true")
+        known, uri = FORMAT_OF_EXTENSION[name.rpartition(".")[2]], self._folder.uri_of(name)
+        trailing = notes.get("trailing-bytes", "")
+        checks = {"trailing_bytes": int(trailing)} if _NUMBER.fullmatch(trailing) else {}
+        return LandedImage(uri, sha256, size, known, width, height, notes.get("blank") == "true", checks)
 
     def _read(self, name: str, copy: Path) -> LandedImage:
         self._folder.read(name, copy)
-        facts, blank, size = inspect_file(copy), is_blank(copy), copy.stat().st_size
+        look, size = look_at(copy), copy.stat().st_size
         with copy.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         copy.unlink()
-        return LandedImage(self._folder.uri_of(name), sha256, size, facts.format, facts.width, facts.height, blank)
+        uri, facts = self._folder.uri_of(name), look.facts
+        blank, checks = look.glance.blank, look.to_checks()
+        return LandedImage(uri, sha256, size, facts.format, facts.width, facts.height, blank, checks)

@@ -12,6 +12,7 @@ import pytest
 from airflow_imagepipeline.exceptions import OutOfCredits, SubmissionNotSent, SubmissionRefused
 from airflow_imagepipeline.storage.folder import AlreadyThere, DestinationUnusable
 from tests.doubles.moto_server import aws_connection
+from tests.doubles.odd_pictures import of_odd_lengths, with_odd_notes, with_something_behind
 from tests.doubles.pictures import painted, picture, pictures, saved
 from tests.faults import SUBMIT, ScriptedServer, answer, forever, pending, refused, reset_after_request
 from tests.running import (
@@ -87,6 +88,21 @@ def test_every_kind_of_image_is_taken(vendor: Vendor, tmp_path: Path, kind: str,
     (tmp_path / "input").write_bytes(pictures()[kind])
     result = run_to_end(edit_image(f"{tmp_path}/input", upload_inputs=True), context(FakeStore()), mode)
     assert (result["status"], vendor.count("uploads")) == ("SUCCESS", 1)
+
+
+@pytest.mark.real_input("D1", "D2")
+@pytest.mark.parametrize(
+    "name", ["a motion photo", "a newline behind a PNG", "no padding, counted", "2 MB of a profile"]
+)
+def test_an_odd_image_is_uploaded_as_it_is(connection: Callable[..., None], tmp_path: Path, name: str) -> None:
+    behind = {kind: data for kind, (data, _) in with_something_behind().items()}
+    data = {**behind, **of_odd_lengths(), **with_odd_notes()}[name]
+    (tmp_path / "input").write_bytes(data)
+    with ScriptedServer({UPLOAD: [taken()], SUBMIT: [pending()]}) as server:
+        connection(server.url)
+        make = edit_image(f"{tmp_path}/input", upload_inputs=True, wait_for_completion=False)
+        run_to_end(make, context(FakeStore()), "worker")
+    assert uploaded(server.requests[0])[2] == data
 
 
 @in_task_modes
