@@ -24,6 +24,16 @@ _SHA256: Final = re.compile("[0-9a-f]{64}")
 _NUMBER: Final = re.compile("[0-9]{1,9}")
 
 
+def images_of(folder: Folder, stem: str) -> list[str]:
+    """
+    Return the names of the images that lie in a folder under exactly a stem: ``cup-blue-00.png`` is none of ``cup``.
+
+    :raises StorageFailed: when they cannot be listed.
+    """
+    own = re.compile(rf"{re.escape(stem)}-[0-9]{{2,}}[.](?:{'|'.join(FORMAT_OF_EXTENSION)})")
+    return [name for name in folder.names(stem) if own.fullmatch(name)]
+
+
 class EarlierImages:
     """
     What lies in a folder under the stem of a job.
@@ -38,7 +48,7 @@ class EarlierImages:
     @cached_property
     def _names(self) -> frozenset[str]:
         try:
-            return frozenset(self._folder.names(self._stem))
+            return frozenset(images_of(self._folder, self._stem))
         except StorageFailed as error:
             _log.info("%s So everything is fetched.", error)
             return frozenset()

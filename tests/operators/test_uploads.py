@@ -272,6 +272,23 @@ def test_nothing_is_uploaded_where_a_result_has_the_name_already(vendor: Vendor,
     assert (vendor.count("uploads"), vendor.count("submits")) == (0, 0)
 
 
+@pytest.mark.fault(117)
+@pytest.mark.parametrize("place", ["folder", "s3"])
+def test_files_whose_names_only_begin_alike_are_in_nobodys_way(
+    vendor: Vendor, moto: Moto, bucket: str, cup: Path, place: str
+) -> None:
+    folder = cup.with_name("edited")
+    folder.mkdir()
+    for name in ("cup-blue-00.png", "cup-0.png", "cup-00.txt", "cup-00.png.json", "cup-00-00.png", "cup--00.png"):
+        (folder / name).write_bytes(b"other")
+        moto.s3.put_object(Bucket=bucket, Key=f"edited/{name}", Body=b"other")
+    destination = f"file://{folder}" if place == "folder" else f"s3://{bucket}/edited"
+    make = edit_image(str(cup), upload_inputs=True, destination=destination, file_stem="cup")
+    result = run_to_end(make, context(FakeStore()), "worker")
+    assert [image["uri"].rpartition(".")[0] for image in result["images"]] == [f"{destination}/cup-00"]
+    assert vendor.count("accepted") == 1
+
+
 @in_task_modes
 @pytest.mark.parametrize(
     ("arguments", "words"),
