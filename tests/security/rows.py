@@ -172,7 +172,7 @@ THREATS: Final[Mapping[str, Row]] = {
     ),
     "T11": Row(
         "Something small unpacks to something huge",
-        "JSON: 1 MiB, counted while it is unpacked. Images: no content encoding, 64 MiB, 50 megapixels, known before a "
+        "JSON: 1 MiB, counted while it is unpacked. Images: 64 MiB, counted likewise, 50 megapixels, known before a "
         "pixel is decoded",
         _in(_ANSWERS, "a_gzip_bomb_is_refused_without_being_unpacked")
         + _in("reliability/test_waiting", "an_oversize_answer_costs_little_memory")
