@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_imagepipeline.contract.errors import DownloadFailed, ImagePipelineError, LinkExpired
 from airflow_imagepipeline.contract.result import JobResult, LandedImage
+from airflow_imagepipeline.contract.text import counted
 from airflow_imagepipeline.exceptions import LandingFailed, ResultRejected
 from airflow_imagepipeline.landing.earlier import EarlierImages
 from airflow_imagepipeline.landing.look import look_at
@@ -207,8 +208,8 @@ class _Landing:
         fresh = ended.job.download_urls if ended.job else ()
         if len(fresh) != len(self._links):
             msg = (
-                f"the link has expired, and a fresh look at the job ({ended.outcome.value}) gave {len(fresh)} links "
-                f"instead of {len(self._links)}."
+                f"the link has expired, and a fresh look at the job ({ended.outcome.value}) gave "
+                f"{counted(len(fresh), 'link')} instead of {len(self._links)}."
             )
             raise DownloadFailed(msg)
         self._links = fresh

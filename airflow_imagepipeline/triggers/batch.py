@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_imagepipeline.contract.api import api_named
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
-from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.contract.text import cleaned, counted
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.policy.batch_event import BatchEvent
 from airflow_imagepipeline.policy.fleet import Fleet, Polling, is_worth_a_start
@@ -94,7 +94,7 @@ class ImagePipelineBatchTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Log only (Airflow 3.3+): the API has no way to cancel jobs, and this also comes when a trigger moves."""
         self.log.warning(
-            "The API cannot cancel the %d jobs in flight: they may still finish and be billed.", len(self.jobs)
+            "The API cannot cancel jobs: %s in flight may still finish and be billed.", counted(len(self.jobs), "job")
         )
 
     def _could_not_look(self, message: str) -> BatchEvent:

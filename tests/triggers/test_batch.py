@@ -116,4 +116,4 @@ def test_what_it_cannot_do_it_says_in_its_event(arguments: dict[str, Any], conne
 
 def test_a_kill_is_logged_and_asks_nothing_of_the_api(logs: Callable[[], str]) -> None:
     asyncio.run(trigger().on_kill())
-    assert "cannot cancel the 3 jobs" in logs()
+    assert "cannot cancel jobs: 3 jobs in flight" in logs()
