@@ -48,7 +48,7 @@ def finish(folder: Folder, home: Folder, lease: LeaseKeeper, plan: Plan, asked: 
     manifest = _write_manifest(folder, lease, plan, asked, name)
     lease.release()
     state = plan.state
-    is_priced = asked.options.price_per_job is not None or state.budget.cost > 0
+    is_priced = asked.options.price_per_job is not None or state.budget.cost > 0 or not manifest.unpriced
     summary = BatchSummary(
         folder.uri_of(name),
         home.uri,

@@ -149,8 +149,8 @@ class BatchRun:
         schedule = self._schedule(learned)
         self._writer = GroupedWriter(self._ledger)
         self._batch = await self._engine(deadline, schedule)
-        about, landed = self._plan.about, self._state.counts[RowOutcome.LANDED]
-        progress = Progress(about["count"], about["treatments"], landed, self._store)
+        about = self._plan.about
+        progress = Progress(about["count"], about["treatments"], about["started_at"], self._store)
         self._told, self._told_jobs = self._state.counts.copy(), self._state.budget.jobs
         over = await self._batch.run(ended, [self._keep_house(progress)])
         await self._checkpoint()

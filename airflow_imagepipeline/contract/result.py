@@ -24,8 +24,9 @@ class LandedImage:
     :param width: pixels.
     :param height: pixels.
     :param blank: whether it is of one colour, as the vendor's safety filter paints what it withholds.
-    :param checks: what the acceptance gate found: names to numbers or words, and ``reasons`` (a list of sentences)
-        where it was not accepted; empty where there was no gate.
+    :param checks: what is odd about the file (``trailing_bytes`` behind the end of the image, ``unread_metadata``: why
+        it cannot be read), and what the acceptance gate found: names to numbers or words, and ``reasons`` (a list of
+        sentences) where it was not accepted. Empty where there was no gate and nothing is odd.
     """
 
     uri: str
@@ -66,8 +67,8 @@ class JobResult:
         Return the result as JSON values.
 
         Keys: ``v`` (1), ``api``, ``job_id``, ``seed``, ``submitted_at`` (seconds since the epoch), ``status``, and then
-        ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``, with ``blank`` where it
-        is true and ``checks`` where there was a gate; ``rejected`` likewise, where there are any) or ``download_urls``
+        ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``, with ``blank`` and
+        ``checks`` where they say something; ``rejected`` likewise, where there are any) or ``download_urls``
         (a list of links), or neither. Where the vendor says what a job cost, ``cost`` holds those of ``cost_usd``,
         ``credits_charged``, ``credits_amount``, ``balance_remaining_usd`` that it names.
         """

@@ -19,7 +19,7 @@ from tests.memory import peak_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Page("The night", [Share(3, "landed", Mood.GOOD), Share(1, "failed", Mood.BAD)], "All 4 inputs.")
+PAGE = Page("The night", [Share(3, "landed", Mood.GOOD), Share(1, "failed", Mood.BAD)], "All of 4 inputs.")
 CELL = Cell("cup.png", Mood.GOOD, "slowest", ["4.0 s"])
 WHITE = "#ffffff"
 

@@ -65,6 +65,25 @@ def test_a_cost_bounds_as_many_jobs_as_it_pays_for(nights: Nights) -> None:
     assert planned["cost"] == pytest.approx(0.28)
 
 
+@pytest.mark.real_input("F2")
+@only_old
+def test_a_night_that_pays_nothing_costs_nothing_although_no_price_is_known(nights: Nights) -> None:
+    rows = nights.rows(2)
+    first, second, third = nights.run("n1", rows), nights.run("n2", rows), nights.run("n3", nights.rows(3), max_jobs=0)
+    assert (first["submitted"], first["cost"]) == (2, None)
+    assert (second["submitted"], second["cost"]) == (0, 0.0)
+    assert (third["submitted"], third["cost"]) == (0, 0.0)
+
+
+@pytest.mark.real_input("F2")
+@only_current
+def test_what_the_vendor_did_not_charge_has_cost_nothing(nights: Nights) -> None:
+    nights.run("n1", nights.rows(1))
+    nights.settings.fail_next = ["MODEL_ERROR"] * 2
+    summary = nights.run("n2", nights.rows(3), min_success_ratio=0.0)
+    assert (counts(summary), summary["cost"]) == ({"reused": 1, "failed": 2}, 0.0)
+
+
 @only_current
 @in_task_modes
 def test_what_the_vendor_does_not_charge_can_be_spent_again(nights: Nights) -> None:

@@ -172,7 +172,7 @@ THREATS: Final[Mapping[str, Row]] = {
     ),
     "T11": Row(
         "Something small unpacks to something huge",
-        "JSON: 1 MiB, counted while it is unpacked. Images: no content encoding, 64 MiB, 50 megapixels, known before a "
+        "JSON: 1 MiB, counted while it is unpacked. Images: 64 MiB, counted likewise, 50 megapixels, known before a "
         "pixel is decoded",
         _in(_ANSWERS, "a_gzip_bomb_is_refused_without_being_unpacked")
         + _in("reliability/test_waiting", "an_oversize_answer_costs_little_memory")
@@ -196,9 +196,9 @@ THREATS: Final[Mapping[str, Row]] = {
     ),
     "T13": Row(
         "A page or a script is stored as an image",
-        "The bytes decide the type, which is stored with the object; SVG and HTML are no images; bytes behind the end "
-        "of an image are refused",
-        _in(_INSPECTION, "no_second_file_hides_behind_an_image", "bytes_behind_the_end_are_refused")
+        "The bytes decide the type, which is stored with the object; SVG and HTML are no images; what follows the "
+        "end of an image is stored with it, is counted, and decides neither its type nor its name",
+        _in(_INSPECTION, "what_follows_an_image_says_nothing_of_its_type", "bytes_behind_the_end_are_counted")
         + _in(_LANDING, "what_is_no_image_is_asked_for_three_times_and_never_stored")
         + _in(_S3, "an_object_carries_its_digest_its_notes_and_the_type_of_its_bytes"),
         "Objects are not stored as attachments",
@@ -450,7 +450,7 @@ FETCHING: Final[Mapping[int, Row]] = {
     ),
     56: Row(
         "A file is cut, and nothing tells",
-        "Its structure must be whole to its last byte; fetched again as 55",
+        "Its structure must be whole to the end of the image; fetched again as 55",
         _in(_INSPECTION, "a_file_cut_at_any_byte_is_refused", "a_cut_never_passes_for_a_whole_file")
         + _in(_LANDING, "a_broken_image_is_fetched_again_and_lands_whole"),
     ),
