@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from airflow_imagepipeline.batch.engine import Batch
 from airflow_imagepipeline.batch.landing import Landings
 from airflow_imagepipeline.batch.run import BatchRun
 from airflow_imagepipeline.batch.steps import Steps
@@ -22,6 +21,7 @@ from airflow_imagepipeline.batch.submissions import Submissions
 from airflow_imagepipeline.batch.submitting import Sender
 from airflow_imagepipeline.exceptions import BatchFailed, BatchIncomplete, RecordUnavailable
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
+from airflow_imagepipeline.policy.fleet import Polling
 from airflow_imagepipeline.records.object_storage import LeaseLost, Ledger, Owner
 from airflow_imagepipeline.records.plans import PlanStore
 from airflow_imagepipeline.storage.folder import StorageFailed, open_folder
@@ -306,8 +306,8 @@ def test_a_storage_error_while_rows_are_read_is_a_retry_and_no_success(nights: N
     [
         (Submissions, "submit_rows"),
         (Landings, "land_jobs"),
-        (Batch, "_look_at_jobs"),
-        (Batch, "_call_for_looks"),
+        (Polling, "_answer"),
+        (Polling, "_call"),
         (BatchRun, "_keep_house"),
         (Steps, "keep_ids"),
     ],
