@@ -1,5 +1,5 @@
 """
-What the parts of the engine share: what is asked of them, and the steps that they take. Every step is an entry.
+What the parts of the engine share: their assignment, and the steps that they take. Every step is an entry.
 
 An entry with a job's id is worth money. It is written until it is durable, or the process dies; while the ledger is
 away, it is also put where the ledger is not.
