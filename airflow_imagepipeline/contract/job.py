@@ -54,6 +54,9 @@ class JobHandle:
         if job_id is None or job_id == "":
             msg = f"names no job: {ascii(payload)[:80]}; give a job id, or what an ImagePipeline operator returned"
             raise ValueError(msg)
+        if isinstance(payload, str) and payload.lstrip().startswith(("{", "[")):
+            msg = f"not a job id: {ascii(payload)[:80]}; a template made text of it: hand over the task's output itself"
+            raise ValueError(msg)
         try:
             return cls(
                 api_named(named.get("api", api)),
@@ -62,10 +65,7 @@ class JobHandle:
                 int(seed) if _is_number(seed) else None,
             )
         except Malformed as exc:
-            is_text = isinstance(payload, str) and payload.lstrip().startswith(("{", "["))
-            hint = "; a template made text of it: hand over the task's output itself" if is_text else ""
-            msg = f"{exc}{hint}"
-            raise ValueError(msg) from exc
+            raise ValueError(str(exc)) from exc
 
 
 def cost_in(payload: Mapping[str, Any]) -> dict[str, float | bool]:

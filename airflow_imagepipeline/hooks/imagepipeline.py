@@ -116,10 +116,10 @@ class ImagePipelineHook(BaseHook):
         four times within two minutes.
 
         :param links: for inputs the vendor cannot fetch as they are (``s3://``), the link to send instead.
-        :raises InvalidParameters: when an input lies on this machine and the API does not.
+        :raises InvalidParameters: when the request holds the key, or an input that only this machine can reach.
         :raises ImagePipelineError: when it was not taken, or when that is not known (``Uncertain``, ``Malformed``).
         """
-        self.refuse_unreachable_inputs(parameters.to_payload(links or {}))
+        self.refuse_unfit_request(parameters.to_payload(links or {}))
         # A call for each attempt: the job is as old as the one that was taken.
         return self._sent(RequestKind.SUBMIT, lambda: calls.submit_job(parameters, links, submitted_at=time.time()))
 
@@ -152,13 +152,14 @@ class ImagePipelineHook(BaseHook):
         self.log.warning("%s Attempt %d; next in at most %.0f s.", error, state.attempt_number, seconds)
         return seconds
 
-    def refuse_unreachable_inputs(self, payload: Mapping[str, Any]) -> None:
+    def refuse_unfit_request(self, payload: Mapping[str, Any]) -> None:
         """
-        Refuse a request whose inputs lie on this machine while the API does not.
+        Refuse a request that holds the key, or whose inputs lie on this machine while the API does not.
 
         :param payload: its body; any field may hold a link, or a list of them.
         :raises InvalidParameters: naming the field.
         """
+        self.access.refuse_key(payload)
         for name, value in payload.items():
             hosts = map(_host, value if isinstance(value, list) else [value])
             if any(map(is_loopback, hosts)) and not self.access.is_loopback:

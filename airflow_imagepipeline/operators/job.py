@@ -212,7 +212,7 @@ class ImagePipelineJobOperator(BaseOperator):
         self._delivery.prepare()
         parameters = self.parameters()
         try:
-            self.hook.refuse_unreachable_inputs(parameters.to_payload({}))
+            self.hook.refuse_unfit_request(parameters.to_payload({}))
             inputs, digests, upload = parameters.inputs(), dict[str, str](), self.upload_inputs
             links = links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=upload, digests=digests)
         except ImagePipelineError as error:
