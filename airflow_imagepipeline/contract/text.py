@@ -46,8 +46,6 @@ _WITHHELD: Final = "*** (withheld: it repeats the API key)"
 _ESCAPE: Final = re.compile(r"(?:\\(?:u00|u\{0*|x)|=)([0-9a-f]{2})\}?|\\[nrt]", re.IGNORECASE)
 # What may stand between the characters of a word without changing it: escapes, line breaks, characters without width.
 _BETWEEN: Final = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]+")
-_NO_HEX: Final = re.compile(r"[^0-9a-f]+")
-_URL_SAFE: Final = str.maketrans("-_", "+/")
 _DATA_HEAD: Final = 8192
 """Characters of a ``data:`` link that are searched for a secret: many times what is ever shown of a text."""
 
@@ -67,8 +65,7 @@ class Secret:
         self._word = word if len(word) >= _SHORTEST_SECRET else ""
         content = self._word.encode()
         # A word may hold what looks like an encoding: text in which all of them are undone holds it undone, too.
-        self._forms = {_folded(form) for form in (*_readings(self._word), *_base64_cores(content))}
-        self._hex = content.hex()
+        self._forms = {_folded(form) for form in (*_readings(self._word), *_base64_cores(content), content.hex())}
 
     def is_in(self, value: Any) -> bool:
         """Tell whether the word is in a text, or anywhere in JSON values, names of fields included."""
@@ -79,7 +76,7 @@ class Secret:
 
     def _is_plainly_in(self, text: str) -> bool:
         folded = _folded(text)
-        return any(form in folded for form in self._forms) or self._hex in _NO_HEX.sub("", folded)
+        return any(form in folded for form in self._forms)
 
     def cut_from(self, text: str) -> str:
         """Return a text without the word; where it stands in another form than its own, nothing is left of the text."""
@@ -90,7 +87,9 @@ class Secret:
 
 
 def _folded(text: str) -> str:
-    return _BETWEEN.sub("", text).translate(_URL_SAFE).casefold()
+    # Every row of a batch comes here: methods of str take a tenth of the time of a pattern.
+    text = "".join(text.split()).replace("\\", "").replace(":", "").replace("-", "+").replace("_", "/")
+    return (text if text.isprintable() else _BETWEEN.sub("", text)).casefold()
 
 
 def _readings(text: str) -> Iterator[str]:
@@ -108,6 +107,8 @@ def _readings(text: str) -> Iterator[str]:
 
 
 def _without_escapes(text: str) -> str:
+    if "\\" not in text and "=" not in text:
+        return text
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else " ", text)
 
 

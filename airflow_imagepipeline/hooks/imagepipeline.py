@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from airflow.sdk import BaseHook
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
 
 from airflow_imagepipeline.contract import calls
-from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
+from airflow_imagepipeline.contract.api import APIS, SDXL_IMAGE_TO_IMAGE
 from airflow_imagepipeline.contract.calls import Call, RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters, Refused
 from airflow_imagepipeline.contract.job import Job, JobHandle
@@ -165,6 +166,23 @@ class ImagePipelineHook(BaseHook):
             if any(map(is_loopback, hosts)) and not self.access.is_loopback:
                 msg = f"{name}: the image lies on this machine, where {self.access.origin} cannot fetch it."
                 raise InvalidParameters(msg)
+
+    def handle_of(self, job: object, api: str | None = None) -> JobHandle:
+        """
+        Return the handle of a job that something else submitted.
+
+        A mere id does not say which endpoint took the job. So each endpoint is asked, which costs nothing, until one
+        knows it.
+
+        :param job: an id, or what an operator of this provider returned.
+        :param api: the endpoint that is meant where ``job`` is a mere id; None asks all of them.
+        :raises ValueError: when it names no job.
+        """
+        handle = JobHandle.from_payload(job, api or SDXL_IMAGE_TO_IMAGE.name)
+        if api is not None or (isinstance(job, Mapping) and "api" in job):
+            return handle
+        candidates = (replace(handle, api=known) for known in APIS.values())
+        return next((one for one in candidates if isinstance(self.seen(one), Job)), handle)
 
     def get_job(self, handle: JobHandle) -> Job:
         """Look once where a job stands."""

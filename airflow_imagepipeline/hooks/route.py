@@ -36,10 +36,10 @@ def proxy_for(origin: str) -> str | None:
 # Every poll asks, and reading all of the environment takes a hundred times as long as these few names.
 @lru_cache(maxsize=32)
 def _proxy_for(origin: str, _environment: tuple[str | None, ...]) -> str | None:
-    from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+    from requests.utils import get_environ_proxies, select_proxy
 
     proxy = select_proxy(origin, get_environ_proxies(origin))
-    return str(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
+    return f"http://{proxy.removeprefix('//')}" if proxy and "://" not in proxy else proxy
 
 
 def authorities_for(access: ApiAccess, source: str) -> str | None:

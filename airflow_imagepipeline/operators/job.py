@@ -138,6 +138,8 @@ class ImagePipelineJobOperator(BaseOperator):
         :raises AirflowException: see :mod:`airflow_imagepipeline.exceptions`.
         """
         try:
+            # Whatever way it came: a template, an environment, a row that Airflow rendered a second time.
+            self.hook.access.refuse_key({name: getattr(self, name) for name in self.template_fields})
             handed_in = self._handed_in()
             submission = self._submission(context)
         except ImagePipelineError as error:
