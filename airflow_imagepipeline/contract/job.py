@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeGuard
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, Api, JobStatus, api_named, checked_job_id
 from airflow_imagepipeline.contract.errors import Malformed
 
+_log: Final = logging.getLogger(__name__)
 _COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd")
 _DAY: Final = 86_400.0
 
@@ -110,3 +112,15 @@ class Job:
     cost: Mapping[str, float | bool] = field(default_factory=dict)
     retry_after: float = 0.0
     estimated_seconds: float | None = None
+
+    def first(self, asked_for: int | None) -> Job:
+        """
+        Return the job with as many links as images were asked for: what an answer holds beyond them was not.
+
+        :param asked_for: None or 0 when that is not known.
+        """
+        count = len(self.download_urls)
+        if not asked_for or count <= asked_for:
+            return self
+        _log.warning("Job %s gave %d links for %d images: the first are taken.", self.handle.job_id, count, asked_for)
+        return replace(self, download_urls=self.download_urls[:asked_for])

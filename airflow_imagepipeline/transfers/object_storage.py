@@ -111,7 +111,8 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
         if few is not None:
             self.log.warning("%s", few)
         provenance = Provenance.of_task(context) if self.provenance else None
-        result = land_job(hook, ended.job, folder, stem, overwrite=self.overwrite, provenance=provenance, gate=gate)
+        job = ended.job.first(asked_for)
+        result = land_job(hook, job, folder, stem, overwrite=self.overwrite, provenance=provenance, gate=gate)
         refuse_rejected(result)
         if few is not None and self.strict_count:
             raise few
