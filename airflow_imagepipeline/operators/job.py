@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
@@ -38,7 +39,7 @@ BACKSTOP: Final = 300.0
 _PHASES: Final = {Outcome.FAILED: Phase.FAILED, Outcome.LOST: Phase.LOST, Outcome.REFUSED: Phase.LOST}
 
 
-class ImagePipelineJobOperator(BaseOperator):
+class ImagePipelineJobOperator(RowsStayData, BaseOperator):
     """
     Submit one job, and wait for it and land its images where asked to.
 

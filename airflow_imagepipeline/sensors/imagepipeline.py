@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
@@ -33,7 +34,7 @@ _LONGEST_DOUBT: Final = 5.0
 """Longest pause, in seconds, between looks of which a few alike would end the wait."""
 
 
-class ImagePipelineJobSensor(BaseSensorOperator):
+class ImagePipelineJobSensor(RowsStayData, BaseSensorOperator):
     """
     Wait until a job is done, poking, rescheduling or deferred; the outcome is the same in every mode.
 

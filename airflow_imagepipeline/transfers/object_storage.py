@@ -8,6 +8,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import BaseOperator, Context, XComArg
 
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
 from airflow_imagepipeline.contract.job_parameters import is_unset
 from airflow_imagepipeline.contract.result import finished_without_id
@@ -19,7 +20,7 @@ from airflow_imagepipeline.links.storage import LandedImageLink
 from airflow_imagepipeline.policy.job_event import Outcome, event_of
 
 
-class ImagePipelineToObjectStorageOperator(BaseOperator):
+class ImagePipelineToObjectStorageOperator(RowsStayData, BaseOperator):
     """
     Land a job's images in storage. The links are looked up here, so that none travels through XCom.
 
