@@ -62,7 +62,7 @@ class ImagePipelineHook(BaseHook):
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return the connection form's behaviour for Airflow 3.1; later versions read the provider's metadata."""
         return {
-            "hidden_fields": ["schema", "login", "extra"],
+            "hidden_fields": ["schema", "login"],
             "relabeling": {"password": "API key"},
             "placeholders": {"host": DEFAULT_HOST},
         }
