@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import random
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from airflow_imagepipeline.contract.text import Secret
 from airflow_imagepipeline.exceptions import JobFailed, SubmissionRefused, SubmissionUncertain
-from tests.faults import STATUS, SUBMIT, ScriptedServer, failure, forever, pending, success
+from tests.faults import STATUS, SUBMIT, ScriptedServer, answer, failure, forever, pending, refused, success
 from tests.generations import only_old
 from tests.running import (
     KEY,
@@ -347,3 +349,60 @@ def test_the_key_is_neither_sent_nor_written_whichever_way_it_came_in(
     assert server.requests == ()
     assert list(tmp_path.iterdir()) == []
     assert word not in logs()
+
+
+PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>"
+IN_BETWEEN = {
+    "a challenge page": lambda: [answer(403, PAGE, headers={"Content-Type": "text/html"})] * 4,
+    "odd refusals": lambda: [refused(410, "gone"), refused(409, "conflict"), pending(), refused(423, "locked")],
+    "another job": lambda: [success(["https://files.test/other.png"], "job-2")] * 2,
+    "compressed answers": lambda: [
+        answer(200, gzip.compress(b'{"status": "PENDING"}'), headers={"Content-Encoding": "aws-chunked"})
+    ],
+    "unknown words": lambda: [answer(200, json={"status": "on hold"})],
+}
+
+
+@pytest.mark.fault(110)
+@pytest.mark.real_input("F7", "D3", "D9")
+@in_task_modes
+@pytest.mark.parametrize("odd", IN_BETWEEN)
+def test_what_a_poll_meets_in_between_loses_no_job(connection: Callable[..., None], mode: str, odd: str) -> None:
+    script = [*IN_BETWEEN[odd](), forever(success(["https://files.test/a.png"]))]
+    with ScriptedServer({SUBMIT: [pending()], STATUS: script}) as server:
+        connection(server.url)
+        result = run_to_end(image_to_image("http://127.0.0.1/a.png"), context(), mode)
+    assert result["download_urls"] == ["https://files.test/a.png"]
+
+
+@pytest.mark.real_input("F7")
+@in_task_modes
+def test_a_page_in_the_apis_place_is_no_refused_key(connection: Callable[..., None], mode: str) -> None:
+    with ScriptedServer({SUBMIT: [answer(403, PAGE, headers={"Content-Type": "text/html"})]}) as server:
+        connection(server.url)
+        with fails_with(
+            SubmissionRefused, "a page answered, not the API", "'Just a moment...'", "Nothing was submitted"
+        ):
+            run_to_end(image_to_image("http://127.0.0.1/a.png"), context(), mode)
+    assert server.count("POST") == 1
+
+
+@pytest.mark.fault(109)
+@in_task_modes
+@pytest.mark.parametrize("form", ["escaped", "base64", "hexadecimal", "HTML"])
+def test_a_key_that_the_api_repeats_in_another_form_is_shown_nowhere(
+    connection: Callable[..., None], mode: str, form: str, logs: Callable[[], str]
+) -> None:
+    shown = {
+        "escaped": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+        "base64": base64.b64encode(f"me:{KEY}".encode()).decode(),
+        "hexadecimal": KEY.encode().hex(),
+        "HTML": "".join(f"&#{ord(letter)};" for letter in KEY),
+    }[form]
+    body = f'{{"status": "FAILURE", "error": {{"message": "bad key {shown}", "{shown}": 1}}}}'
+    with ScriptedServer({SUBMIT: [pending()], STATUS: [forever(answer(200, body.encode()))]}) as server:
+        connection(server.url)
+        with pytest.raises(JobFailed) as caught:
+            run_to_end(image_to_image("http://127.0.0.1/a.png"), context(), mode)
+    for text in (str(caught.value), logs()):
+        assert not Secret(KEY).is_in(text)
