@@ -10,7 +10,7 @@ import os
 import ssl
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from airflow_imagepipeline.contract.errors import Misconfigured
@@ -42,21 +42,21 @@ def _proxy_for(origin: str, _environment: tuple[str | None, ...]) -> str | None:
     return f"http://{proxy.removeprefix('//')}" if proxy and "://" not in proxy else proxy
 
 
-def authorities_for(access: ApiAccess, source: str) -> str | None:
+def authorities_for(access: ApiAccess, source: str) -> str | Literal[True]:
     """
     Return the file or folder of certificate authorities to trust: the connection's, else what the environment names.
 
     :param source: what an error's sentence calls the request.
-    :return: None for those that the library trusts by itself.
+    :return: True for those that the library trusts by itself.
     :raises Misconfigured: naming what leads to a place where none are.
     """
     if urlsplit(access.origin).scheme != "https":
-        return None
+        return True
     named = [(f"ca_bundle of connection {access.conn_id!r}", access.ca_bundle)]
     named += [(name, os.environ.get(name)) for name in _AUTHORITIES]
     name, path = next(((name, path) for name, path in named if path), ("", None))
     if path is None:
-        return None
+        return True
     try:
         tls_context(path)
     except (OSError, ValueError) as exc:
@@ -66,13 +66,15 @@ def authorities_for(access: ApiAccess, source: str) -> str | None:
     return path
 
 
-def tls_context(authorities: str) -> ssl.SSLContext:
+def tls_context(authorities: str | Literal[True]) -> ssl.SSLContext | Literal[True]:
     """
     Return what TLS connections are checked by.
 
-    :param authorities: file or folder.
+    :param authorities: file or folder; True means those that the library trusts by itself.
     :raises OSError: when there are none.
     """
+    if authorities is True:
+        return True
     return _tls_context(authorities, Path(authorities).stat().st_mtime_ns)
 
 

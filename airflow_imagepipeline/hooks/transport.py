@@ -98,7 +98,7 @@ def send_with_requests(access: ApiAccess, request: ApiRequest) -> ApiResponse:
                 allow_redirects=False,
                 stream=True,
                 proxies={scheme: proxy} if proxy else {},
-                verify=authorities_for(access, source) or True,
+                verify=authorities_for(access, source),
             ) as response,
         ):
             _read_until(response, body, until)
@@ -192,7 +192,7 @@ async def send_with_aiohttp(access: ApiAccess, request: ApiRequest, session: aio
             timeout=timeout,
             allow_redirects=False,
             proxy=proxy_for(access.origin),
-            ssl=tls_context(authorities) if authorities else True,
+            ssl=tls_context(authorities),
         ) as response:
             async for chunk in response.content.iter_any():
                 body += chunk
