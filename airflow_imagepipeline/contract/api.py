@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from airflow_imagepipeline.contract.errors import Malformed
 
@@ -91,7 +91,8 @@ def checked_job_id(job_id: object) -> str:
 def _is_quotable(text: str) -> bool:
     # Cn, Zl and Zp are left to fail, too: nobody writes an id of them.
     is_plain = all(character == " " or unicodedata.category(character)[0] not in "CZ" for character in text)
-    return is_plain and text.strip() != "" and _CHANGES_PATH.search(text) is None
+    # Unquoted once more, as some gateways do.
+    return is_plain and text.strip() != "" and not any(map(_CHANGES_PATH.search, (text, unquote(text))))
 
 
 def is_same_job_id(one: str, other: str) -> bool:

@@ -91,6 +91,8 @@ def test_two_spellings_of_an_id_name_one_job(one: str, other: str, *, same: bool
         pytest.param(1.0, id="a fraction"),
         pytest.param(".", id="this folder"),
         pytest.param("../x", id="a path"),
+        pytest.param("a%2F..", id="a quoted path"),
+        pytest.param("%2e%2E", id="the folder above, quoted"),
         pytest.param("a/../b", id="the folder above inside"),
         pytest.param("a\\..", id="the folder above behind a backslash"),
         pytest.param(" ", id="a space"),
