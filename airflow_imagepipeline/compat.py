@@ -53,3 +53,11 @@ def _beside_rows(task_id: str, context: Any) -> Mapping[str, Any] | None:
     rows = getattr(getattr(task, "expand_input", None), "value", None)
     rows = rows[context["ti"].map_index] if isinstance(rows, list | tuple) else rows
     return getattr(task, "partial_kwargs", None) if isinstance(rows, XComArg) else None
+
+
+def longest_retention() -> timedelta:
+    """Return the retention of a value that lives as long as its DAG run; Airflow compares it by identity."""
+    import airflow.sdk
+
+    never: timedelta = getattr(airflow.sdk, "NEVER_EXPIRE", timedelta.max)  # before Airflow 3.3 there is no store
+    return never

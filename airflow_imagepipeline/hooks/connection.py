@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from airflow_imagepipeline.contract.addresses import is_loopback
 from airflow_imagepipeline.contract.errors import InvalidParameters, Misconfigured
-from airflow_imagepipeline.contract.links import is_loopback
 from airflow_imagepipeline.contract.text import Secret
 
 if TYPE_CHECKING:
