@@ -357,7 +357,7 @@ class _Request:
             self._parameters = parameters.with_seed(source)
         parameters, made_at = self._parameters, time.monotonic()
         links = {**self._uploaded, **await self._links(self._work.signed, parameters)}
-        self._hook.refuse_unreachable_inputs(parameters.to_payload(links))
+        self._hook.refuse_unfit_request(parameters.to_payload(links))
         call = submit_job(parameters, links, submitted_at=(now := time.time()))
         return Submission(call, parameters.seed, now, made_at)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeGuard
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, Api, JobStatus, api_named, checked_job_id
 from airflow_imagepipeline.contract.errors import Malformed
+
+_log: Final = logging.getLogger(__name__)
 
 COST_UNUSABLE: Final = "cost_unusable"
 """Stands in what is kept of an answer's words on money, where :attr:`Job.has_odd_price` is true."""
@@ -58,6 +61,9 @@ class JobHandle:
         if job_id is None or job_id == "":
             msg = f"names no job: {ascii(payload)[:80]}; give a job id, or what an ImagePipeline operator returned"
             raise ValueError(msg)
+        if isinstance(payload, str) and payload.lstrip().startswith(("{", "[")):
+            msg = f"not a job id: {ascii(payload)[:80]}; a template made text of it: hand over the task's output itself"
+            raise ValueError(msg)
         try:
             return cls(
                 api_named(named.get("api", api)),
@@ -66,10 +72,7 @@ class JobHandle:
                 int(seed) if _is_number(seed) else None,
             )
         except Malformed as exc:
-            is_text = isinstance(payload, str) and payload.lstrip().startswith(("{", "["))
-            hint = "; a template made text of it: hand over the task's output itself" if is_text else ""
-            msg = f"{exc}{hint}"
-            raise ValueError(msg) from exc
+            raise ValueError(str(exc)) from exc
 
 
 def amount_of(value: object) -> float | None:
@@ -136,3 +139,15 @@ class Job:
     def kept_cost(self) -> dict[str, float | bool]:
         """What is kept of the cost where money is counted by it."""
         return {**self.cost, **({COST_UNUSABLE: True} if self.has_odd_price else {})}
+
+    def first(self, asked_for: int | None) -> Job:
+        """
+        Return the job with as many links as images were asked for: what an answer holds beyond them was not.
+
+        :param asked_for: None or 0 when that is not known.
+        """
+        count = len(self.download_urls)
+        if not asked_for or count <= asked_for:
+            return self
+        _log.warning("Job %s gave %d links for %d images: the first are taken.", self.handle.job_id, count, asked_for)
+        return replace(self, download_urls=self.download_urls[:asked_for])
