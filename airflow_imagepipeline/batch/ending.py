@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from airflow_imagepipeline.batch.manifest import Ending, ManifestFile, manifest_rows
 from airflow_imagepipeline.batch.scratch import Scratch
 from airflow_imagepipeline.contract.manifest import BatchSummary, RowOutcome
-from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
 from airflow_imagepipeline.storage.scratch import scratch_folder
@@ -69,7 +68,7 @@ def _write_manifest(folder: Folder, lease: LeaseKeeper, plan: Plan, asked: Asked
     with Scratch() as scratch, scratch_folder() as here:
         scratch.keep_newest(entry for _, entry in lease.while_held(ledger.entries()))
         manifest = ManifestFile(here / "manifest")
-        rows = map(PlannedRow.from_line, lease.while_held(plan.store.lines()))
+        rows = lease.while_held(plan.store.rows())
         folder.put(name, manifest.write(manifest_rows(rows, scratch, ending)), overwrite=True)
         if manifest.counts.total() != total:
             msg = f"the manifest has {manifest.counts.total()} rows instead of {total}"

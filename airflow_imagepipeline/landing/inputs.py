@@ -57,7 +57,7 @@ def links_for(
     """
     wanted = dict.fromkeys(addresses)
     files = [address for address in wanted if is_file(address) or (upload and _is_object(address))]
-    links = _uploaded(files, hook, aws_conn_id, {} if digests is None else digests)
+    links = _uploaded(files, hook, aws_conn_id, {} if digests is None else digests) if files else {}
     for address in filter(_is_object, wanted.keys() - links.keys()):
         from airflow_imagepipeline.storage.s3 import signed_link
 

@@ -179,6 +179,7 @@ def noise(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
         yield path, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", EXTENSION_OF)
 def test_a_sheet_of_the_worst_pictures_fits_into_a_mail(form: str, tmp_path: Path) -> None:
     drawn = draw_sheet(PAGE, [CELL] * 24, noise(tmp_path))

@@ -216,6 +216,7 @@ def test_an_input_that_is_no_image_is_no_reason_to_fail(tmp_path: Path) -> None:
     assert not issubclass(NotAnImage, InvalidParameters)
 
 
+@pytest.mark.slow
 def test_ten_thousand_inputs_that_cannot_be_read_are_told_in_a_few_lines(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

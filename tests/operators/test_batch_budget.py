@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("generation")
 PRICE = 0.04
 
 
+@pytest.mark.slow
 @only_old
 @pytest.mark.parametrize("refusals", [0, 3], ids=["", "with refusals in between"])
 def test_exactly_as_many_jobs_are_paid_as_are_allowed_in_each_of_twenty_runs(nights: Nights, refusals: int) -> None:

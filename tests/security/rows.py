@@ -224,7 +224,7 @@ THREATS: Final[Mapping[str, Row]] = {
     ),
     "T17": Row(
         "A job's id changes the path that the key is sent to",
-        "Ids are of plain letters, or no request is made from them",
+        "Ids are quoted into one part of the path; of those that quoting does not make safe (`..`) no request is made",
         _in(
             _TEXT,
             "an_id_that_would_lead_elsewhere_is_never_asked_for",
@@ -397,7 +397,7 @@ THREATS: Final[Mapping[str, Row]] = {
     "T35": Row(
         "Two writers have one ledger, and both submit",
         "A lease, taken by writing an object that nobody else can write too; who was superseded stops within five "
-        "seconds, and who takes over reads only after that; no segment is overwritten",
+        "seconds, and who takes over reads only after that; what it writes later is ignored; no segment is overwritten",
         _in(
             _LEDGER,
             "another_task_is_refused_while_the_lease_lives_and_told_by_whom",
@@ -406,7 +406,10 @@ THREATS: Final[Mapping[str, Row]] = {
             "a_process_that_was_superseded_is_stopped",
             "a_ledger_is_contested_unless_its_last_process_has_let_go",
             "what_took_long_to_write_is_not_acted_on_by_a_process_that_was_superseded_meanwhile",
-            "within_five_seconds_a_superseded_process_still_writes_and_what_it_writes_is_kept",
+            "within_five_seconds_a_superseded_process_still_writes_and_its_successor_reads_that",
+            "a_segment_of_a_dead_process_that_arrives_after_a_compaction_is_ignored_and_counted",
+            "the_right_to_spend_is_proven_anew_after_a_pause",
+            "an_epoch_is_never_given_twice_whatever_was_deleted",
             "the_release_of_an_older_process_does_not_end_the_newer_lease",
             "a_segment_that_somebody_else_wrote_is_never_overwritten",
         ),
@@ -419,6 +422,7 @@ THREATS: Final[Mapping[str, Row]] = {
             _LEDGER,
             "what_is_damaged_or_foreign_is_refused_by_name",
             "a_lease_that_cannot_be_read_is_nobody_s_to_take",
+            "a_segment_that_is_missing_before_others_is_noticed",
             "a_crash_between_a_snapshot_and_the_removal_leaves_a_consistent_ledger",
             "an_entry_that_json_cannot_carry_is_not_half_written",
         )
