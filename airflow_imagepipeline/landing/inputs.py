@@ -43,26 +43,35 @@ def links_for(
     seconds: float,
     upload: bool,
     digests: MutableMapping[str, str] | None = None,
+    is_proven: bool = False,
 ) -> dict[str, str]:
     """
     Return the link to send for each input that the vendor cannot fetch as it is.
 
-    All inputs are read and looked at before the first of them is uploaded.
+    That the vendor can open a link is proven before it is signed. All inputs are read and checked before the first of
+    them is uploaded.
 
     :param seconds: how long a signed link must live; an hour at most.
     :param upload: give the vendor a copy, instead of a signed link to an object.
     :param digests: is told the SHA-256 (hex) of each input whose bytes pass through here, by its address.
-    :raises InvalidParameters: when an input cannot be read, or is no image.
+    :param is_proven: whether the storage has been asked for the inputs already.
+    :raises InvalidParameters: when an input cannot be read or opened by a link, or is no image.
     :raises ImagePipelineError: when an input cannot be read for now, or an upload failed.
     """
     wanted = dict.fromkeys(addresses)
     files = [address for address in wanted if is_file(address) or (upload and _is_object(address))]
-    links = _uploaded(files, hook, aws_conn_id, {} if digests is None else digests)
-    for address in filter(_is_object, wanted.keys() - links.keys()):
-        from airflow_imagepipeline.storage.s3 import signed_link
+    objects = [address for address in wanted if _is_object(address) and not upload]
+    links = {}
+    if objects:
+        from airflow_imagepipeline.storage.inputs import InputTags
+        from airflow_imagepipeline.storage.s3 import S3Signer
 
-        links[address] = signed_link(address, aws_conn_id, int(min(seconds, LONGEST_SIGNATURE)))
-    return links
+        signer, tags = S3Signer(aws_conn_id), InputTags(aws_conn_id)
+        for address in objects:
+            if not is_proven:
+                tags.of(address)
+            links[address] = signer.link(address, int(min(seconds, LONGEST_SIGNATURE)))
+    return links | _uploaded(files, hook, aws_conn_id, {} if digests is None else digests)
 
 
 def _is_object(address: str) -> bool:

@@ -63,8 +63,8 @@ def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], opt
     home = open_folder(_home(task, shard), task.aws_conn_id)
     work = _work(task, context, options, folder)
     _warn_of_date(task, context)
+    home.prepare(write_once=True)
     folder.prepare()
-    home.prepare()
     owner = Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
     asked = _asked(task, ti, owner, home, options)
     ledger = taken_ledger(home, owner, lambda other: _is_over(ti, other))
@@ -197,5 +197,9 @@ class _Links:
         """Return them by the addresses of the inputs."""
         task, inputs = self._task, parameters.inputs()
         if task.upload_inputs or not all(address.startswith("s3://") for address in inputs):
-            return links_for(inputs, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=task.upload_inputs)
+            upload = task.upload_inputs
+            # Planning has asked for them.
+            return links_for(
+                inputs, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=upload, is_proven=True
+            )
         return {address: self._signer.link(address, int(LONGEST_SIGNATURE)) for address in inputs}
