@@ -37,6 +37,7 @@ _HURRIED: Final = _CONFIG.merge(
 _REGIONAL: Final = Config(s3={"addressing_style": "virtual"})
 _ON_AWS: Final = re.compile(r"https://s3[a-z0-9.\-]*\.amazonaws\.com(\.cn)?")
 _HOST_NAME: Final = re.compile(r"[a-z0-9][a-z0-9\-]{1,61}[a-z0-9]")
+_REGION_HEADER: Final = "x-amz-bucket-region"
 _EXTRA: Final = frozenset({*S3Transfer.ALLOWED_UPLOAD_ARGS, *S3Transfer.ALLOWED_DOWNLOAD_ARGS})
 
 _SERVER_ERRORS: Final = 500
@@ -134,6 +135,14 @@ def s3_client(
     config = (_HURRIED if hurried else _CONFIG).merge(_REGIONAL if regional else Config())
     # What the connection itself says (config_kwargs) wins; a configuration given to the hook would hide all of it.
     client: S3Client = hook.get_client_type(region_name=region or hook.region_name, config=config.merge(hook.config))
+    own_region = client.meta.region_name
+
+    def with_region(response: tuple[Any, dict[str, Any]] | None, **_: Any) -> None:
+        # Where the answer to a HEAD names no region (a redirection to https, say), botocore asks without end.
+        if response is not None:
+            response[1]["ResponseMetadata"]["HTTPHeaders"].setdefault(_REGION_HEADER, own_region)
+
+    client.meta.events.register_first("needs-retry.s3.HeadBucket", with_region)
     if extra := _extra_arguments(hook):
 
         def with_extra(params: dict[str, Any], model: Any, context: Any = None, **_: Any) -> dict[str, Any]:
@@ -162,7 +171,7 @@ def _region_of(client: S3Client, bucket: str) -> str | None:
         metadata = exc.response.get("ResponseMetadata", {})
         if may_pass(exc):
             raise
-    region: str | None = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    region: str | None = metadata.get("HTTPHeaders", {}).get(_REGION_HEADER)
     return None if region == client.meta.region_name else region
 
 

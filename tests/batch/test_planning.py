@@ -154,7 +154,12 @@ def test_the_request_may_make_the_address(planned: Plan) -> None:
             "input_image: '/in/cup.png' is a file, which only an upload",
             id="a file",
         ),
-        pytest.param("/in/cup.png", {"edit": True}, "/in/cup.png cannot be read (FileNotFoundError)", id="no file"),
+        pytest.param(
+            "/in/cup.png",
+            {"edit": True},
+            "/in/cup.png cannot be read (ENOENT: No such file or directory)",
+            id="no file",
+        ),
         pytest.param(
             {"init_image": "https://a.test/x", "p": "\ud800"},
             {"request": {"prompt": "{p}"}},

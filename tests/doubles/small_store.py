@@ -50,6 +50,11 @@ class SmallStore:
         self._region = {} if region is None else {"x-amz-bucket-region": region}
         self.objects: dict[str, bytes] = {}
         self._headers: dict[str, dict[str, str]] = {}
+        self._classes: dict[str, str] = {}
+
+    def put(self, key: str, content: bytes, *, storage_class: str = "STANDARD") -> None:
+        """Put an object there as somebody else."""
+        self.objects[key], self._headers[key], self._classes[key] = content, {}, storage_class
 
     def answer(self, request: Request) -> Instruction:
         """Answer a request to ``/bucket`` or ``/bucket/key``."""
@@ -89,6 +94,8 @@ class SmallStore:
     def _get(self, key: str, request: Request) -> Instruction:
         if key not in self.objects:
             return _error(404, "NoSuchKey", "The specified key does not exist.")
+        if self._classes.get(key) in {"GLACIER", "DEEP_ARCHIVE"}:
+            return _error(403, "InvalidObjectState", "The operation is not valid for the object's storage class")
         content, headers = self.objects[key], {**self._headers[key], "ETag": _tag(self.objects[key])}
         if request.header("Range") == "bytes=0-0":
             if not content:
@@ -99,7 +106,8 @@ class SmallStore:
     def _list(self, request: Request) -> Instruction:
         prefix = parse_qs(request.query).get("prefix", [""])[0]
         found = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{len(content)}</Size><ETag>{_tag(content)}</ETag></Contents>"
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(content)}</Size><ETag>{_tag(content)}</ETag>"
+            f"<StorageClass>{self._classes.get(key, 'STANDARD')}</StorageClass></Contents>"
             for key, content in sorted(self.objects.items())
             if key.startswith(prefix)
         )

@@ -138,7 +138,9 @@ def test_a_list_mixes_links_and_copies_in_its_order(
 
 
 @in_task_modes
-def test_each_object_of_a_list_is_signed(connection: Callable[..., None], bucket: str, mode: str) -> None:
+def test_each_object_of_a_list_is_signed(connection: Callable[..., None], moto: Moto, bucket: str, mode: str) -> None:
+    for key in ("a.png", "b.png"):
+        moto.s3.put_object(Bucket=bucket, Key=key, Body=b"photo")
     images = [f"s3://{bucket}/a.png", "http://127.0.0.1/c.png", f"s3://{bucket}/b.png"]
     with ScriptedServer({SUBMIT: [pending()]}) as server:
         connection(server.url)
@@ -209,7 +211,7 @@ def test_what_the_vendor_would_not_take_is_refused_before_any_request(
 
 @in_task_modes
 def test_a_folder_is_no_image(connection: Callable[..., None], tmp_path: Path, mode: str) -> None:
-    run_unsent(connection, SubmissionRefused, str(tmp_path), mode, "cannot be read (IsADirectoryError)")
+    run_unsent(connection, SubmissionRefused, str(tmp_path), mode, "cannot be read (EISDIR: Is a directory)")
 
 
 @in_task_modes
@@ -233,7 +235,7 @@ def test_a_storage_that_is_away_leaves_it_to_the_tasks_retries(
     once = {"retries": {"total_max_attempts": 1}}
     with ScriptedServer({"GET /bucket": [forever(answer(503))]}) as s3:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3.url, config_kwargs=once))
-        words = ("s3://bucket/a.png cannot be read (ClientError)", "a retry of the task submits")
+        words = ("s3://bucket/a.png cannot be read (503: Service Unavailable)", "a retry of the task submits")
         run_unsent(connection, SubmissionNotSent, "s3://bucket/a.png", mode, *words)
 
 

@@ -74,6 +74,7 @@ SAYS_REGION = {"x-amz-bucket-region": "eu-south-2"}
         pytest.param(answer(400, headers=SAYS_REGION), "eu-south-2", id="400"),
         pytest.param(answer(403, headers=SAYS_REGION), "eu-south-2", id="403"),
         pytest.param(answer(200), "us-east-1", id="a store without regions"),
+        pytest.param(answer(301, headers={"Location": "https://store.test/"}), "us-east-1", id="301 to https"),
         pytest.param(answer(403), "us-east-1", id="403 without a region"),
         pytest.param(answer(404), "us-east-1", id="no such bucket"),
         pytest.param(answer(501), "us-east-1", id="a store that does not know the question"),
