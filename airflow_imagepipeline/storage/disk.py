@@ -19,16 +19,7 @@ UNFINISHED: Final = ".unfinished"
 
 _CHUNK: Final = 64 * 1024
 _UNSUPPORTED: Final = frozenset(
-    {
-        errno.EACCES,
-        errno.EINVAL,
-        errno.EMLINK,
-        errno.ENOSYS,
-        errno.ENOTSUP,
-        errno.EOPNOTSUPP,
-        errno.EPERM,
-        errno.EXDEV,
-    }
+    getattr(errno, name) for name in ("EACCES", "EINVAL", "EMLINK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EPERM", "EXDEV")
 )
 """How mounts refuse what they have no means for."""
 

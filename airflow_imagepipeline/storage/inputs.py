@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,28 +16,15 @@ LARGEST_INPUT: Final = 20 * 1000 * 1000
 """Bytes of one upload at most, as the vendor's page says."""
 
 _CHUNK: Final = 32 * 1024
-_OF_THE_OBJECT: Final = frozenset(
-    {
-        "AccessDenied",
-        "AllAccessDisabled",
-        "InvalidBucketName",
-        "InvalidObjectState",
-        "InvalidRequest",
-        "KeyTooLongError",
-        "MethodNotAllowed",
-        "NoSuchBucket",
-        "NoSuchKey",
-    }
-)
 _NOT_FOUND: Final = 404
-_WAYS_OUT: Final[Mapping[str, str]] = {
-    "AccessDenied": (
-        "check the address, its permissions and the connection; in a requester-pays bucket, set extra_args of the "
-        "connection to {'RequestPayer': 'requester'}, and upload_inputs=True"
-    ),
-    "InvalidObjectState": "restore it from the archive first",
-}
-_USUAL_WAY_OUT: Final = "check the address, its permissions and the connection"
+_OF_THE_OBJECT: Final = re.compile(
+    r"AccessDenied|AllAccessDisabled|Invalid(BucketName|ObjectState|Request)|KeyTooLongError|KMS\..+|MethodNotAllowed|"
+    "NoSuch(Bucket|Key)"
+)
+_WAY_OUT: Final = "check the address, its permissions and the connection"
+_REQUESTER_PAYS: Final = (
+    "; of a requester-pays bucket, set RequestPayer in the connection's extra_args, and upload_inputs"
+)
 _OF_THE_FILE: Final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
@@ -72,7 +60,7 @@ def opened_input(address: str, aws_conn_id: str | None) -> Iterator[BinaryIO]:
         raise
     except Exception as exc:
         # Every storage has errors of its own; none of them may end as a stack trace.
-        raise _unreadable(address, exc, lasting=not _may_pass(exc)) from exc
+        raise _unreadable(address, exc, aws_conn_id, lasting=not _may_pass(exc)) from exc
 
 
 class InputTags:
@@ -118,9 +106,9 @@ class InputTags:
         except Exception as exc:
             if code_of(exc) == "InvalidRange":
                 raise _empty(address) from exc
-            is_of_object = code_of(exc) in _OF_THE_OBJECT or code_of(exc).startswith("KMS.")
-            lasting = is_of_object or status_of(exc) == _NOT_FOUND or isinstance(exc, ParamValidationError)
-            raise _unreadable(address, exc, lasting=lasting) from exc
+            is_of_object = _OF_THE_OBJECT.fullmatch(code_of(exc)) or status_of(exc) == _NOT_FOUND
+            lasting = bool(is_of_object) or isinstance(exc, ParamValidationError)
+            raise _unreadable(address, exc, self._aws_conn_id, lasting=lasting) from exc
         size = int(found.get("ContentRange", "").rpartition("/")[2] or found["ContentLength"])
         if not size:
             raise _empty(address)
@@ -160,13 +148,14 @@ def _header_needed(found: Mapping[str, Any]) -> str:
     return ""
 
 
-def _unreadable(address: str, error: Exception, *, lasting: bool) -> ImagePipelineError:
-    from airflow_imagepipeline.storage.disk import said as said_by_disk
-    from airflow_imagepipeline.storage.s3_client import code_of, said
+def _unreadable(address: str, error: Exception, aws_conn_id: str | None, *, lasting: bool) -> ImagePipelineError:
+    from airflow_imagepipeline.storage import disk
+    from airflow_imagepipeline.storage.s3_client import advice, code_of, said
 
-    shown = said(error) if address.startswith("s3://") else said_by_disk(error)
-    way_out = _WAYS_OUT.get(code_of(error), _USUAL_WAY_OUT)
-    return (InvalidParameters if lasting else NotSent)(f"{cleaned(address, 120)} cannot be read ({shown}): {way_out}.")
+    way_out = f"{_WAY_OUT}{_REQUESTER_PAYS if code_of(error) == 'AccessDenied' else ''}"
+    shown = said(error) if address.startswith("s3://") else disk.said(error)
+    msg = f"{cleaned(address, 120)} cannot be read ({shown}): {advice(error, aws_conn_id, way_out)}."
+    return (InvalidParameters if lasting else NotSent)(msg)
 
 
 def _empty(address: str) -> InvalidParameters:

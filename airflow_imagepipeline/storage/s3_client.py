@@ -45,35 +45,19 @@ _PASSING: Final = frozenset({408, 409, 429})
 _PASSING_CODES: Final = frozenset({"RequestTimeout", "Throttling", "ThrottlingException"})
 _NOT_UNDERSTOOD: Final = frozenset({400, 501})
 # What a store answers with 400, too, and no header is at fault.
-_UNDERSTOOD: Final = frozenset(
-    {
-        "AuthorizationHeaderMalformed",
-        "BadDigest",
-        "EntityTooLarge",
-        "ExpiredToken",
-        "IncompleteBody",
-        "InvalidBucketName",
-        "InvalidDigest",
-        "InvalidToken",
-        "KeyTooLongError",
-        "RequestTimeout",
-        "TokenRefreshRequired",
-        "XAmzContentSHA256Mismatch",
-    }
+_UNDERSTOOD: Final = re.compile(
+    "AuthorizationHeaderMalformed|BadDigest|EntityTooLarge|ExpiredToken|IncompleteBody|Invalid(BucketName|Digest|Token)|"
+    "KeyTooLongError|RequestTimeout|TokenRefreshRequired|XAmzContentSHA256Mismatch"
 )
-_CREDENTIALS: Final = "renew the credentials of connection {}"
-_REGION: Final = "set the region_name of connection {} to the bucket's region"
-_ADVICE: Final[Mapping[str, str]] = {
-    "AuthorizationHeaderMalformed": _REGION,
-    "ExpiredToken": _CREDENTIALS,
-    "InvalidAccessKeyId": _CREDENTIALS,
-    "InvalidToken": _CREDENTIALS,
-    "NoCredentialsError": _CREDENTIALS,
-    "PermanentRedirect": _REGION,
+_ADVICE: Final = {
+    "AuthorizationHeaderMalformed|PermanentRedirect": "set the region_name of connection {} to the bucket's region",
     "RequestTimeTooSkewed": "set the clock of this machine",
-    "SignatureDoesNotMatch": _CREDENTIALS,
-    "TokenRefreshRequired": _CREDENTIALS,
+    "ExpiredToken|Invalid(AccessKeyId|Token)|NoCredentialsError|SignatureDoesNotMatch|TokenRefreshRequired": (
+        "renew the credentials of connection {}"
+    ),
+    "InvalidObjectState": "restore it from the archive first",
 }
+"""Codes to what a reader can do."""
 
 
 class LazyS3Client:
@@ -189,10 +173,12 @@ def said(error: Exception) -> str:
     return cleaned(f"{code}: {sentence}" if sentence and sentence != code else code)
 
 
-def advice(error: Exception, aws_conn_id: str | None) -> str:
+def advice(
+    error: Exception, aws_conn_id: str | None, usual: str = "check bucket, permissions and connection {}"
+) -> str:
     """Return what a reader can do about an error of S3."""
-    usual = "check bucket, permissions and connection {}"
-    return _ADVICE.get(code_of(error), usual).format(repr(aws_conn_id))
+    found = (text for codes, text in _ADVICE.items() if re.fullmatch(codes, code_of(error)))
+    return next(found, usual).format(repr(aws_conn_id))
 
 
 def status_of(error: Exception) -> int:
@@ -212,4 +198,4 @@ def may_pass(error: Exception) -> bool:
 
 def is_not_understood(error: ClientError) -> bool:
     """Tell whether a store may have refused a request for a header that it does not know."""
-    return status_of(error) in _NOT_UNDERSTOOD and code_of(error) not in _UNDERSTOOD
+    return status_of(error) in _NOT_UNDERSTOOD and not _UNDERSTOOD.fullmatch(code_of(error))
