@@ -35,6 +35,21 @@ def refuse_files(addresses: Iterable[str], *, upload: bool) -> None:
             raise InvalidParameters(msg)
 
 
+def refuse_unopenable(addresses: Iterable[str], aws_conn_id: str | None) -> None:
+    """
+    Refuse objects that the vendor could not open by a signed link; each is asked for by one request.
+
+    :raises InvalidParameters: naming the object, with the store's reason and what to do.
+    :raises NotSent: when the storage does not answer for now.
+    """
+    if objects := list(filter(_is_object, addresses)):
+        from airflow_imagepipeline.storage.inputs import InputTags
+
+        tags = InputTags(aws_conn_id)
+        for address in dict.fromkeys(objects):
+            tags.of(address)
+
+
 def links_for(
     addresses: Iterable[str],
     hook: ImagePipelineHook,
@@ -43,35 +58,27 @@ def links_for(
     seconds: float,
     upload: bool,
     digests: MutableMapping[str, str] | None = None,
-    is_proven: bool = False,
 ) -> dict[str, str]:
     """
     Return the link to send for each input that the vendor cannot fetch as it is.
 
-    That the vendor can open a link is proven before it is signed. All inputs are read and checked before the first of
-    them is uploaded.
+    All inputs are read and looked at before the first of them is uploaded.
 
     :param seconds: how long a signed link must live; an hour at most.
     :param upload: give the vendor a copy, instead of a signed link to an object.
     :param digests: is told the SHA-256 (hex) of each input whose bytes pass through here, by its address.
-    :param is_proven: whether the storage has been asked for the inputs already.
-    :raises InvalidParameters: when an input cannot be read or opened by a link, or is no image.
+    :raises InvalidParameters: when an input cannot be read, or is no image.
     :raises ImagePipelineError: when an input cannot be read for now, or an upload failed.
     """
     wanted = dict.fromkeys(addresses)
     files = [address for address in wanted if is_file(address) or (upload and _is_object(address))]
-    objects = [address for address in wanted if _is_object(address) and not upload]
-    links = {}
-    if objects:
-        from airflow_imagepipeline.storage.inputs import InputTags
+    links = _uploaded(files, hook, aws_conn_id, {} if digests is None else digests)
+    if objects := [address for address in wanted if _is_object(address) and address not in links]:
         from airflow_imagepipeline.storage.s3 import S3Signer
 
-        signer, tags = S3Signer(aws_conn_id), InputTags(aws_conn_id)
-        for address in objects:
-            if not is_proven:
-                tags.of(address)
-            links[address] = signer.link(address, int(min(seconds, LONGEST_SIGNATURE)))
-    return links | _uploaded(files, hook, aws_conn_id, {} if digests is None else digests)
+        signer = S3Signer(aws_conn_id)
+        links |= {address: signer.link(address, int(min(seconds, LONGEST_SIGNATURE))) for address in objects}
+    return links
 
 
 def _is_object(address: str) -> bool:

@@ -197,9 +197,5 @@ class _Links:
         """Return them by the addresses of the inputs."""
         task, inputs = self._task, parameters.inputs()
         if task.upload_inputs or not all(address.startswith("s3://") for address in inputs):
-            upload = task.upload_inputs
-            # Planning has asked for them.
-            return links_for(
-                inputs, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=upload, is_proven=True
-            )
+            return links_for(inputs, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=task.upload_inputs)
         return {address: self._signer.link(address, int(LONGEST_SIGNATURE)) for address in inputs}

@@ -19,7 +19,7 @@ from airflow_imagepipeline.contract.job_parameters import JobParameters, is_unse
 from airflow_imagepipeline.contract.result import JobResult
 from airflow_imagepipeline.exceptions import submission_failure, wait_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
-from airflow_imagepipeline.landing.inputs import links_for, refuse_files
+from airflow_imagepipeline.landing.inputs import links_for, refuse_files, refuse_unopenable
 from airflow_imagepipeline.landing.landing import refuse_rejected
 from airflow_imagepipeline.links.storage import LandedImageLink
 from airflow_imagepipeline.operators.delivery import Delivery
@@ -214,6 +214,8 @@ class ImagePipelineJobOperator(BaseOperator):
         try:
             self.hook.refuse_unreachable_inputs(parameters.to_payload({}))
             inputs, digests, upload = parameters.inputs(), dict[str, str](), self.upload_inputs
+            if not upload:
+                refuse_unopenable(inputs, self.aws_conn_id)
             links = links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=upload, digests=digests)
         except ImagePipelineError as error:
             raise submission_failure(error, RequestKind.UPLOAD) from error
