@@ -344,7 +344,7 @@ def many(kind: str, count: int, folder: Path) -> object:
         (folder / "rows.csv").write_text(f"input_image\n{lines}\n")
         return f"{folder}/rows.csv"
     for number in range(count):
-        (folder / f"photo-{number:05}.png").touch()
+        (folder / f"photo-{number:05}.png").write_bytes(b"x")
     return str(folder)
 
 
