@@ -24,3 +24,11 @@ def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
     """Return the task instance's state store, or None before Airflow 3.3."""
     # A context is no plain mapping: `get` of an unknown key would warn in some versions.
     return context["task_state_store"] if "task_state_store" in context else None  # noqa: SIM401
+
+
+def longest_retention() -> timedelta:
+    """Return the retention of a value that lives as long as its DAG run; Airflow compares it by identity."""
+    import airflow.sdk
+
+    never: timedelta = getattr(airflow.sdk, "NEVER_EXPIRE", timedelta.max)  # before Airflow 3.3 there is no store
+    return never

@@ -61,6 +61,11 @@ def _marked(character: str) -> str:
     return "\0" if unicodedata.category(character)[0] == "C" else character
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things as a person writes it: ``1 job``, ``1,204 jobs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def without_signature(link: str) -> str:
     """
     Return the link without the query parameters that sign it, so that two signatures of one object are equal.

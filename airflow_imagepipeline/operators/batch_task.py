@@ -104,7 +104,8 @@ def _is_over(ti: Any, owner: Owner) -> bool:
     except Exception as exc:  # noqa: BLE001 - of whom nothing can be asked, it is believed that it goes on
         _log.info("Airflow does not tell the state of %s (%s).", owner, type(exc).__name__)
         return False
-    return len(states) == 1 and str(states[0]) in _OVER
+    # Airflow leaves out a run, or a part of a mapped task, that it does not know any more: nothing comes back for it.
+    return all(str(state) in _OVER for state in states)
 
 
 def _rows(task: ImagePipelineBatchOperator, run: str) -> Iterable[PlannedRow]:

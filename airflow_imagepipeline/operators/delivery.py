@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.job_parameters import is_unset
 from airflow_imagepipeline.contract.result import JobResult
-from airflow_imagepipeline.contract.sidecar import is_sidecar
 from airflow_imagepipeline.exceptions import TooFewImages, too_few_images
 from airflow_imagepipeline.landing.landing import land_job
 from airflow_imagepipeline.operators.provenance import task_provenance
@@ -77,13 +76,13 @@ class Delivery:
 
         :raises AirflowFailException: when the folder cannot be used, or holds what would be in the way.
         """
+        from airflow_imagepipeline.landing.earlier import images_of
         from airflow_imagepipeline.storage.folder import AlreadyThere
 
         if self.folder is None:
             return
         self.folder.prepare()
-        there = self.folder.names(self._stem) if self._stem and not self._task.overwrite else []
-        if images := [name for name in there if not is_sidecar(name)]:
+        if self._stem and not self._task.overwrite and (images := images_of(self.folder, self._stem)):
             where = self.folder.uri_of(images[0])
             msg = f"{where} exists: give another file_stem, or overwrite=True. Nothing was submitted."
             raise AlreadyThere(msg)

@@ -100,7 +100,7 @@ class ImagePipelineJobSensor(BaseSensorOperator):
         ended = JobEvent.from_payload(event)
         if ended.outcome is Outcome.SUCCEEDED and self.return_urls:
             try:
-                ended = self._hook().last_look(ended.handle)
+                ended = self._hook().last_look(ended.handle, was_finished=True)
             except (ImagePipelineError, AirflowNotFoundException) as error:
                 raise _not_looked_at(error) from error
         return self._outcome(ended)

@@ -30,6 +30,7 @@ PUBLIC = [
     "https://under_score.example/",
     "https://8.8.8.8/a.png",
     "https://[2606:4700:4700::1111]/a.png",
+    "https://[64:ff9b::808:808]/a.png",
 ]
 REFUSED = [
     "http://storage.example/a.png",
@@ -232,6 +233,26 @@ class Answers(AbstractResolver):
 
 def resolved(resolver: CheckedResolver, host: str) -> list[str]:
     return [result["host"] for result in asyncio.run(resolver.resolve(host, 443))]
+
+
+@pytest.mark.real_input("D8")
+@pytest.mark.parametrize(
+    ("address", "is_public"),
+    [
+        ("64:ff9b::808:808", True),
+        ("64:ff9b::8.8.8.8", True),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b:1::808:808", False),
+    ],
+)
+def test_a_name_behind_nat64_is_judged_by_the_address_inside(address: str, is_public: bool) -> None:  # noqa: FBT001
+    resolver = CheckedResolver(allow_loopback=False, resolver=Answers([address]))
+    if is_public:
+        assert resolved(resolver, "storage.example") == [address]
+        return
+    with pytest.raises(LinkRefused, match="not public"):
+        resolved(resolver, "storage.example")
 
 
 def test_a_name_with_public_addresses_resolves_to_them() -> None:

@@ -116,6 +116,7 @@ print(json.dumps(DagSerialization.to_dict(dag), sort_keys=True))
 """
 
 
+@pytest.mark.slow
 @only_old
 def test_two_processes_serialise_a_dag_with_rows_alike() -> None:
     texts = []

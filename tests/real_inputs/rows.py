@@ -232,7 +232,9 @@ PARTS: Final[Mapping[str, Mapping[str, Row]]] = {
         ),
         "F5": Row(
             "The Images tab with folders, mapped tasks and phones",
-            "Shows folders, index templates and reasons; stands on own tasks only",
+            "Shows folders, index templates and reasons; a run lists only tasks with images",
+            "Airflow shows a tab on every task instance or on none: on tasks of other operators it says that it has no "
+            "images",
         ),
         "F6": Row(
             "Counts, costs and versions in messages",

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 from airflow_imagepipeline.sensors.imagepipeline import ImagePipelineJobSensor
 from tests.faults import STATUS, ScriptedServer, answer, failure, forever, pending, refused, success
 from tests.generations import spoken
-from tests.running import POLL, context, fails_with, image_to_image, in_sensor_modes, run_to_end
+from tests.running import POLL, SENSOR_MODES, context, fails_with, image_to_image, in_sensor_modes, in_turn, run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +39,11 @@ ENDINGS: dict[str, tuple[Callable[[], Script], float, type[BaseException], str]]
 }
 
 
-@in_sensor_modes
-@pytest.mark.parametrize("looks_before", [0, 2], ids=["at the first look", "at a later look"])
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft"])
+@in_turn(
+    "ending,looks_before,soft_fail",
+    [(ending, looks, soft) for ending in ENDINGS for looks in (0, 2) for soft in (False, True) for _ in SENSOR_MODES],
+    modes=SENSOR_MODES,
+)
 def test_an_ending_has_the_same_class_in_every_mode(
     connection: Callable[..., None], ending: str, looks_before: int, mode: str, *, soft_fail: bool
 ) -> None:
@@ -110,10 +111,9 @@ def test_a_result_without_an_id_is_done_already(connection: Callable[..., None],
     assert server.requests == ()
 
 
-@in_sensor_modes
 @pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft"])
-@pytest.mark.parametrize(
-    ("job", "words"),
+@in_turn(
+    "job,words",
     [
         pytest.param("../x", "not a job id", id="a path"),
         pytest.param("", "names no job", id="nothing"),
@@ -121,6 +121,7 @@ def test_a_result_without_an_id_is_done_already(connection: Callable[..., None],
         pytest.param({"api": "video/v9", "job_id": "job-1"}, "unknown API", id="another API"),
         pytest.param({"job_id": None, "download_urls": []}, "names no job", id="no id and no links"),
     ],
+    modes=SENSOR_MODES,
 )
 def test_what_names_no_job_is_refused(
     connection: Callable[..., None], job: Any, words: str, mode: str, *, soft_fail: bool
