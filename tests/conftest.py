@@ -166,6 +166,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 
     monkeypatch.setattr("airflow_imagepipeline.policy.waiting._LONGEST_BACKOFF", 0.05)
+    monkeypatch.setattr("airflow_imagepipeline.policy.waiting._SHORTEST_ROW", {})
     monkeypatch.setattr("airflow_imagepipeline.policy.resending._SUBMIT_CAP", 0.02)
     monkeypatch.setattr("airflow_imagepipeline.hooks.imagepipeline.LAST_LOOK", 0.6)
     monkeypatch.setattr(ImagePipelineHook.wait_for_job, "__kwdefaults__", {"poll_interval": 0.05})

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
+from airflow_imagepipeline.contract.text import is_data_link
 
 _MOST_NAMED: Final = 4
 
@@ -51,7 +52,8 @@ class JobResult:
     :param status: ``PENDING`` where the task did not wait.
     :param images: what was landed; None where nothing was to be.
     :param rejected: what did not pass the acceptance gate, and was put aside.
-    :param download_urls: the vendor's own links, of unknown lifetime; None where they were not wanted.
+    :param download_urls: the vendor's own links, of unknown lifetime; None where they were not wanted. A ``data:``
+        link, which holds the image itself, is landed, but put into no payload.
     :param cost: what the vendor said of money, by its own names.
     """
 
@@ -80,7 +82,8 @@ class JobResult:
             if self.rejected:
                 payload["rejected"] = [image.to_payload() for image in self.rejected]
         elif self.download_urls is not None:
-            payload["download_urls"] = list(self.download_urls)
+            # An image itself is no link: it would fill the database, and be shown wherever a result is.
+            payload["download_urls"] = [link for link in self.download_urls if not is_data_link(link)]
         return payload
 
 

@@ -31,7 +31,8 @@ from airflow_imagepipeline.contract.errors import (
     NotTheResult,
     ResultRefused,
 )
-from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.contract.links import data_in
+from airflow_imagepipeline.contract.text import cleaned, is_data_link
 from airflow_imagepipeline.hooks.download_limits import DownloadLimits
 from airflow_imagepipeline.hooks.link_guard import CheckedResolver, checked_link
 
@@ -108,6 +109,10 @@ class Downloader:
         :raises ResultRefused: when the file is too large.
         :raises OSError: when the file cannot be written here.
         """
+        if is_data_link(link):
+            content = data_in(link, self._limits.bytes)
+            path.write_bytes(content)
+            return Download(path, hashlib.sha256(content).hexdigest(), len(content), check(path))
         return asyncio.run(self._fetch(link, path, check))
 
     async def _fetch(self, link: str, path: Path, check: Callable[[Path], T]) -> Download[T]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job_parameters import JobParameters
 from airflow_imagepipeline.contract.parameters import EditImageParameters, ImageToImageParameters
@@ -41,7 +42,7 @@ class Rows:
         return counted(len(self.rows), "row")
 
 
-class ImagePipelineBatchOperator(BaseOperator):
+class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
     """
     Edit every image of a folder, a table or a list: one job for each, a bounded number of them in flight.
 

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowException
@@ -21,6 +21,7 @@ from airflow_imagepipeline.batch.run import MANIFESTS, BatchRun
 from airflow_imagepipeline.batch.work import Work
 from airflow_imagepipeline.compat import task_state_store
 from airflow_imagepipeline.contract.errors import ImagePipelineError
+from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.landing.gate import gate_for
 from airflow_imagepipeline.landing.inputs import LONGEST_SIGNATURE, links_for
 from airflow_imagepipeline.landing.landing import REJECTED
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.contract.job import Job
     from airflow_imagepipeline.contract.job_parameters import JobParameters
     from airflow_imagepipeline.contract.manifest import BatchSummary
-    from airflow_imagepipeline.contract.planned_row import PlannedRow
+    from airflow_imagepipeline.hooks.connection import ApiAccess
     from airflow_imagepipeline.operators.batch import ImagePipelineBatchOperator
     from airflow_imagepipeline.policy.ledger_entry import RowPhase
     from airflow_imagepipeline.storage.folder import Folder
@@ -57,7 +58,8 @@ def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], opt
     :raises LedgerBusy: when another task instance has it.
     """
     ti = context["ti"]
-    _ = task.hook.access
+    # Rows are looked at one by one: one that holds the key is invalid, and spoils no other.
+    task.hook.access.refuse_key({name: getattr(task, name) for name in task.template_fields if name != "inputs"})
     shard = checked_shard(task.shard)
     folder = open_folder(task.destination, task.aws_conn_id)
     home = open_folder(_home(task, shard), task.aws_conn_id)
@@ -110,7 +112,7 @@ def _is_over(ti: Any, owner: Owner) -> bool:
 
 def _rows(task: ImagePipelineBatchOperator, run: str) -> Iterable[PlannedRow]:
     inputs = getattr(task.inputs, "rows", task.inputs)
-    return planned_rows(
+    planned = planned_rows(
         inputs,
         request=task.request,
         file_stem=task.file_stem,
@@ -123,6 +125,14 @@ def _rows(task: ImagePipelineBatchOperator, run: str) -> Iterable[PlannedRow]:
         salt=run if task.reuse == "never" else "",
         shard=checked_shard(task.shard),
     )
+    return (_without_key(row, task.hook.access) for row in planned)
+
+
+def _without_key(row: PlannedRow, access: ApiAccess) -> PlannedRow:
+    # Of such a row nothing but its place goes on, into plan, ledger and manifest.
+    if not access.holds_key(asdict(row)):
+        return row
+    return PlannedRow(row.index, "", "", invalid=f"holds the API key of connection {access.conn_id!r}: take it out.")
 
 
 def _reserved(task: ImagePipelineBatchOperator) -> list[str]:

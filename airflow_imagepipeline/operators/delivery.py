@@ -94,8 +94,12 @@ class Delivery:
 
     def too_few(self, job: Job) -> TooFewImages | None:
         """Return what the task fails with if it insists on ``samples`` images; None when as many came."""
+        return too_few_images(job, self._asked_for)
+
+    @property
+    def _asked_for(self) -> int | None:
         try:
-            return too_few_images(job, getattr(self._task.parameters(), "samples", None))
+            return getattr(self._task.parameters(), "samples", None)
         except InvalidParameters:
             # The arguments may give something else after a restart; the images are paid for.
             return None
@@ -106,7 +110,7 @@ class Delivery:
 
         :raises AirflowException: see :func:`land_job`.
         """
-        task = self._task
+        task, job = self._task, job.first(self._asked_for if is_unset(self._task.job_id) else None)
         if self.folder is None:
             # Without an id the job can never be looked at again: its links are all there is of what was paid for.
             links = job.download_urls if task.return_urls or job.handle.job_id is None else None

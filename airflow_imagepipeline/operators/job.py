@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
@@ -38,7 +39,7 @@ BACKSTOP: Final = 300.0
 _PHASES: Final = {Outcome.FAILED: Phase.FAILED, Outcome.LOST: Phase.LOST, Outcome.REFUSED: Phase.LOST}
 
 
-class ImagePipelineJobOperator(BaseOperator):
+class ImagePipelineJobOperator(RowsStayData, BaseOperator):
     """
     Submit one job, and wait for it and land its images where asked to.
 
@@ -141,6 +142,8 @@ class ImagePipelineJobOperator(BaseOperator):
         if is_unset(self.job_id):
             submission.begin()
         try:
+            # Whatever way it came: a template, an environment, a row that Airflow rendered a second time.
+            self.hook.access.refuse_key({name: getattr(self, name) for name in self.template_fields})
             handed_in = self._handed_in()
             self._ask_for(submission)
         except ImagePipelineError as error:
@@ -219,7 +222,7 @@ class ImagePipelineJobOperator(BaseOperator):
             return links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=upload, digests=digests)
 
         try:
-            self.hook.refuse_unreachable_inputs(parameters.to_payload({}))
+            self.hook.refuse_unfit_request(parameters.to_payload({}))
             if not upload:
                 refuse_unopenable(inputs, self.aws_conn_id)
             ready = links()

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import logging
 import zlib
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -15,6 +18,7 @@ from airflow_imagepipeline.contract.errors import (
     ResultRefused,
 )
 from airflow_imagepipeline.hooks.download import Downloader
+from airflow_imagepipeline.hooks.download_limits import DownloadLimits
 from tests.faults import (
     Instruction,
     ScriptedServer,
@@ -271,3 +275,44 @@ def test_nothing_of_a_link_goes_into_a_name(tmp_path: Path, clock: Clock) -> Non
         link = f"{server.url}/../../etc/passwd"
         Downloader(allow_loopback=True, sleep=clock).fetch(link, inside / "result", whole)
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["inside", "inside/result"]
+
+
+PIXEL = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+ENCODED = base64.b64encode(PIXEL).decode()
+
+
+@pytest.mark.real_input("D7")
+@pytest.mark.parametrize(
+    "link",
+    [
+        pytest.param(f"data:image/png;base64,{ENCODED}", id="as usual"),
+        pytest.param(f"DATA:image/webp;charset=utf-8;BASE64,{ENCODED}", id="capital letters and parameters"),
+        pytest.param(f"data:;base64,{ENCODED.rstrip('=')}", id="no type, no padding"),
+        pytest.param(f"data:image/png;base64,{quote(ENCODED, safe='')}", id="quoted"),
+        pytest.param("data:image/png;base64," + base64.encodebytes(PIXEL).decode(), id="in lines"),
+        pytest.param("data:image/png;base64," + base64.urlsafe_b64encode(PIXEL).decode(), id="URL-safe"),
+        pytest.param("data:image/png," + quote(PIXEL), id="without base64"),
+    ],
+)
+def test_a_link_that_holds_the_image_is_written(folder: Path, link: str) -> None:
+    download = Downloader(allow_loopback=False).fetch(link, folder / "result", Path.read_bytes)
+    assert (download.found, download.size) == (PIXEL, len(PIXEL))
+    assert download.sha256 == hashlib.sha256(PIXEL).hexdigest()
+
+
+@pytest.mark.real_input("D7")
+@pytest.mark.parametrize(
+    "link", ["data:", "data:image/png;base64,", "data:image/png;base64,a", "data:image/png;base64,%"]
+)
+def test_a_link_that_holds_nothing_is_no_result(folder: Path, link: str) -> None:
+    with pytest.raises(NotTheResult, match="data: link cannot be decoded"):
+        Downloader(allow_loopback=False).fetch(link, folder / "result", whole)
+
+
+@pytest.mark.real_input("D7")
+def test_a_link_that_holds_too_much_is_refused(folder: Path) -> None:
+    limits = DownloadLimits(bytes=100)
+    for content in (bytes(101), bytes(10_000)):
+        link = "data:image/png;base64," + base64.b64encode(content).decode()
+        with pytest.raises(ResultRefused, match="more than 100 bytes"):
+            Downloader(allow_loopback=False, limits=limits).fetch(link, folder / "result", whole)

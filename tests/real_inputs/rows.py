@@ -135,6 +135,7 @@ PARTS: Final[Mapping[str, Mapping[str, Row]]] = {
         "C8": Row(
             "A template in a row of data",
             "Stays data; the connection's key is never sent or written, whichever way it came in",
+            "A key of fewer than eight characters is not recognised: it may well mean something else",
         ),
     },
     "Paid, and then odd": {
@@ -164,7 +165,7 @@ PARTS: Final[Mapping[str, Mapping[str, Row]]] = {
         ),
         "D7": Row(
             "A result as a `data:` URL",
-            "Landed",
+            "Landed, up to 32 MiB in an answer; it is put into no XCom, log or record",
         ),
         "D8": Row(
             "A result host behind NAT64",

@@ -224,7 +224,7 @@ THREATS: Final[Mapping[str, Row]] = {
     ),
     "T17": Row(
         "A job's id changes the path that the key is sent to",
-        "Ids are of plain letters, or no request is made from them",
+        "Ids are quoted into one part of the path; of those that quoting does not make safe (`..`) no request is made",
         _in(
             _TEXT,
             "an_id_that_would_lead_elsewhere_is_never_asked_for",
