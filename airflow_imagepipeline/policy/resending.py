@@ -9,6 +9,7 @@ from typing import Final
 
 from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.contract.errors import (
+    Blocked,
     Busy,
     ImagePipelineError,
     InvalidParameters,
@@ -63,6 +64,7 @@ _TABLE: Final[Mapping[tuple[RequestKind, type[ImagePipelineError]], Verdict]] = 
     (RequestKind.LOOK, Misconfigured): Verdict.LOOK_AGAIN,
     (RequestKind.LOOK, NotSent): Verdict.LOOK_AGAIN,
     (RequestKind.LOOK, Refused): Verdict.REFUSE,
+    (RequestKind.LOOK, Blocked): Verdict.LOOK_AGAIN,
     (RequestKind.LOOK, Busy): Verdict.WAIT,
     (RequestKind.LOOK, Uncertain): Verdict.LOOK_AGAIN,
     (RequestKind.LOOK, Malformed): Verdict.LOOK_AGAIN,

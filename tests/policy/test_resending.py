@@ -32,6 +32,7 @@ DECISIONS = {
     "Misconfigured": (Verdict.REFUSE, Verdict.LOOK_AGAIN, Verdict.REFUSE),
     "NotSent": (Verdict.SEND_AGAIN, Verdict.LOOK_AGAIN, Verdict.SEND_AGAIN),
     "Refused": (Verdict.REFUSE, Verdict.REFUSE, Verdict.REFUSE),
+    "Blocked": (Verdict.REFUSE, Verdict.LOOK_AGAIN, Verdict.REFUSE),
     "Busy": (Verdict.WAIT, Verdict.WAIT, Verdict.WAIT),
     "Uncertain": (Verdict.UNCERTAIN, Verdict.LOOK_AGAIN, Verdict.SEND_AGAIN),
     "Malformed": (Verdict.UNCERTAIN, Verdict.LOOK_AGAIN, Verdict.SEND_AGAIN),
