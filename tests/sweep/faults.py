@@ -107,7 +107,8 @@ class Counter:
                 result.close()
             elif isinstance(result, int):
                 os.close(result)
-        raise ERRORS[where][fault.how]()
+        error = ERRORS[where][fault.how]()
+        raise error
 
     def _done(self, effect: Callable[[], Any]) -> Any:
         self._inside.busy = True

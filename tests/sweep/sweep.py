@@ -113,7 +113,7 @@ class Sweep:
             if end.is_final or life.try_number > life.max_tries:
                 # A job whose id lies anywhere must not be thrown away by a human who was told that it is not known.
                 known = {image: len(jobs) for image, jobs in charges.items() if any(map(life.known, jobs))}
-                if life.what == "single" and end.kind not in {"SubmissionUncertain"}:
+                if life.what == "single" and end.kind != "SubmissionUncertain":
                     known.clear()
                 life.clear()
                 decisions += 1
