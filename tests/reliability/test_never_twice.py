@@ -169,6 +169,8 @@ class TaskLife(RuleBasedStateMachine):
         """Let the records of all tries expire, whatever they say."""
         self.store.values.clear()
         self.known.clear()
+        if self.try_number == self.max_tries - self.retries + 1:
+            self.decision += 1  # a clear of a running job that is not recorded any more is one to submit
         self.troubled.add(self.image)
 
     @precondition(lambda self: self.state == "ready" and self.try_number <= self.max_tries)

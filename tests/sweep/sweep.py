@@ -258,7 +258,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
         "missing",
         "no end",
     )
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for what, group in sorted({(verdict.what, verdict.group) for verdict in verdicts}):
         of = [verdict for verdict in verdicts if (verdict.what, verdict.group) == (what, group)]
         figures = Counter[str]()
