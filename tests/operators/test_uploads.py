@@ -172,7 +172,7 @@ def run_unsent(
         with fails_with(kind, *words):
             run_to_end(edit_image(images, upload_inputs=True, **more), context(store), mode)
     assert server.requests == ()
-    assert set(store.rows) <= {"imagepipeline:latest"}
+    assert set(store.rows) <= {"imagepipeline:claim", "imagepipeline:latest"}
 
 
 @in_task_modes
@@ -319,7 +319,7 @@ def test_an_upload_that_keeps_failing_leaves_it_to_the_tasks_retries(
         with fails_with(SubmissionNotSent, "POST /upload/image/v1", "Nothing was submitted; a retry"):
             run_to_end(make, first, mode)
         assert server.hits(SUBMIT) == 0
-        assert set(store.rows) <= {"imagepipeline:latest"}
+        assert set(store.rows) <= {"imagepipeline:claim", "imagepipeline:latest"}
         run_to_end(make, retried(first), mode)
 
 

@@ -21,7 +21,7 @@ CLEAN = End("success", lines=40, calls={"store": 3, "storage": 2})
 def test_the_points_of_a_life_are_its_lines_and_calls() -> None:
     every = list(points("single", "worker", CLEAN))
     groups = {group: sum(point.group == group for point in every) for group in {point.group for point in every}}
-    assert groups == {"killed": 40, "paused, superseded": 40, "store fails": 3 * 2 * 4, "storage fails": 2 * 3 * 4}
+    assert groups == {"killed": 40, "superseded": 40, "store": 3 * 2 * 4, "storage": 2 * 3 * 4}
 
 
 def test_a_short_sweep_spreads_its_points_over_every_group() -> None:
@@ -34,11 +34,11 @@ def test_a_short_sweep_spreads_its_points_over_every_group() -> None:
 
 @pytest.mark.parametrize("wrong", ["twice", "lost", "missing"])
 def test_what_must_never_happen_is_counted_and_named(wrong: str) -> None:
-    verdict = Verdict(str(Fault("store", 2, "down", late=True)), "single", "store fails", ends=["success"])
+    verdict = Verdict(str(Fault("store", 2, "down", late=True)), "single", "store", ends=["success"])
     assert not is_wrong(verdict)
     getattr(verdict, wrong).append("an image")
     assert is_wrong(verdict)
-    assert f"{wrong}: store call 2 down, after its effect: success; ['an image']" in table([verdict])
+    assert f"{wrong}: store call 2 down, after its effect: success; an image" in table([verdict])
 
 
 @pytest.mark.slow
