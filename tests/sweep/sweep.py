@@ -93,7 +93,7 @@ class Sweep:
             self._live(Life(point.what, point.mode, self.url, folder), point.fault, verdict)
         except Exception as error:  # noqa: BLE001 - one point that cannot be judged is reported, the others go on
             verdict.error = f"{type(error).__name__}: {error}"
-        if not (verdict.twice or verdict.lost or verdict.missing or verdict.error):
+        if not is_wrong(verdict):
             shutil.rmtree(folder, ignore_errors=True)
         return verdict
 
@@ -303,8 +303,8 @@ def _wrong(verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 
 def is_wrong(verdict: Verdict) -> bool:
-    """Tell whether what must never happen has happened."""
-    return bool(verdict.twice or verdict.lost or verdict.missing)
+    """Tell whether what must never happen has happened, or the life did not come to an end that can be judged."""
+    return bool(verdict.twice or verdict.lost or verdict.missing or verdict.error)
 
 
 def _text(file: Path) -> str:

@@ -32,11 +32,11 @@ def test_a_short_sweep_spreads_its_points_over_every_group() -> None:
     assert [later - earlier for earlier, later in itertools.pairwise(killed)] == [10, 10, 10]
 
 
-@pytest.mark.parametrize("wrong", ["twice", "lost", "missing"])
+@pytest.mark.parametrize("wrong", ["twice", "lost", "missing", "error"])
 def test_what_must_never_happen_is_counted_and_named(wrong: str) -> None:
     verdict = Verdict(str(Fault("store", 2, "down", late=True)), "single", "store", ends=["success"])
     assert not is_wrong(verdict)
-    getattr(verdict, wrong).append("an image")
+    setattr(verdict, wrong, "an image" if wrong == "error" else ["an image"])
     assert is_wrong(verdict)
     assert f"{wrong}: store call 2 down, after its effect: success; an image" in table([verdict])
 
