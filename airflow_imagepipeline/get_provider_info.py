@@ -17,7 +17,7 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "airflow_imagepipeline.hooks.imagepipeline.ImagePipelineHook",
                 "hook-name": "ImagePipeline",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "login", "extra"],
+                    "hidden-fields": ["schema", "login"],
                     "relabeling": {"password": "API key"},
                     "placeholders": {
                         "host": "https://api.imagepipeline.io (leave empty for this)",

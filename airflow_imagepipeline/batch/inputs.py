@@ -110,7 +110,8 @@ def _files(address: str, link_field: str, aws_conn_id: str | None, results: str)
     for listed in folder.listing(prefix):
         is_result = left_out is not None and folder.uri_of(listed.name).startswith(left_out)
         if not is_result and wanted.fullmatch(listed.name):
-            tag = f"{listed.tag}:{listed.size}" if listed.tag else ""
+            # An input without a tag is asked for, and what is empty or archived is refused with its reason then.
+            tag = f"{listed.tag}:{listed.size}" if listed.tag and listed.is_readable else ""
             yield SourceRow({link_field: folder.uri_of(listed.name)}, tag)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,15 +17,19 @@ from airflow_imagepipeline.batch.progress import Metrics
 from airflow_imagepipeline.batch.scratch import Scratch
 from airflow_imagepipeline.batch.state import BatchState
 from airflow_imagepipeline.contract.planned_row import PlannedRow
+from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Budget, Treatment
+from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase, is_count, is_number
+from airflow_imagepipeline.records.ledger_lines import json_object
 from airflow_imagepipeline.records.object_storage import MarkForgotten
-from airflow_imagepipeline.records.plans import PlanStore
+from airflow_imagepipeline.records.plans import PlanDamaged, PlanStore
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.batch.clears import Clears
     from airflow_imagepipeline.batch.lease_keeping import LeaseKeeper
     from airflow_imagepipeline.batch.options import BatchOptions
+    from airflow_imagepipeline.batch.steps import SpareIds
     from airflow_imagepipeline.contract.api import Api
 
 _log: Final = logging.getLogger(__name__)
@@ -82,20 +87,24 @@ class PlanMaker:
 
     :param folder: for the images.
     :param home: folder of the ledger.
+    :param spare: where an earlier try may have left ids that the ledger does not know.
     """
 
-    def __init__(self, folder: Folder, home: Folder, lease: LeaseKeeper, asked: Asked) -> None:
+    def __init__(self, folder: Folder, home: Folder, lease: LeaseKeeper, asked: Asked, spare: SpareIds) -> None:
         self._folder = folder
         self._home = home
         self._ledger = lease.ledger
         self._lease = lease
         self._asked = asked
+        self._spare = spare
 
     def prepare(self) -> Plan:
         """Take up the plan of this decision, or make it."""
         with self._released_on_failure(), Scratch() as scratch:
+            is_known = not self._take_spare_ids()
             name = self._current()
-            if name.startswith(f"{self._asked.base}-") and (earlier := self._earlier(name)):
+            is_ours = re.fullmatch(f"{re.escape(self._asked.base)}-[0-9]{{8}}", name, re.ASCII) is not None
+            if is_known and is_ours and (earlier := self._earlier(name)):
                 return earlier
             name = f"{self._asked.base}-{self._ledger.mark.partition('-')[0]}"
             store = PlanStore(self._home, name)
@@ -140,9 +149,31 @@ class PlanMaker:
                 self._lease.release()
             raise
 
+    def _take_spare_ids(self) -> bool:
+        """Take ids that an earlier try could not record into the ledger; tell whether there were any."""
+        if not (spared := self._spare.entries()):
+            return False
+        with Scratch() as scratch:
+            scratch.keep_newest(entry for _, entry in self._lease.while_held(self._ledger.entries()))
+            answers = [entry for entry in spared if _is_answer(entry, scratch.newest(entry.key) or {})]
+        self._ledger.append([entry.to_payload() for entry in answers])
+        self._spare.forget()
+        _log.info("%d ids of jobs that an earlier try could not record are in the ledger now.", len(answers))
+        return bool(answers)
+
+    def forget(self) -> None:
+        """Have the next try plan anew, as an object of the plan is damaged."""
+        # A process that was superseded finds its plan removed: the newer one's is left alone.
+        self._lease.hold(LEASE)
+        self._home.remove([_CURRENT])
+
     def _current(self) -> str:
         content = self._home.content(_CURRENT)
-        return "" if content is None else str(json.loads(content).get("plan", ""))
+        try:
+            return "" if content is None else str(json_object(content).get("plan", ""))
+        except ValueError as exc:
+            _log.warning("%s is damaged (%s): the rows are planned anew.", self._home.uri_of(_CURRENT), exc)
+            return ""
 
     def _write_current(self, name: str) -> None:
         self._home.write(_CURRENT, json.dumps({"v": 1, "plan": name}).encode())
@@ -156,16 +187,17 @@ class PlanMaker:
 
     def _earlier(self, name: str) -> Plan | None:
         store = PlanStore(self._home, name)
-        about = store.about()
-        if about is None:
-            return None
-        checkpoint = store.checkpoint()
-        mark = (checkpoint or about)["mark"]
         try:
-            later = list(self._ledger.entries(after=mark))
-        except MarkForgotten:
+            about, checkpoint = store.about(), store.checkpoint()
+            if about is None:
+                return None
+            _check_about(about)
+            later = list(self._ledger.entries(after=str((checkpoint or about).get("mark"))))
+            _check_places(later, about["count"])
+            state = BatchState.resumed(checkpoint, later, self._budget(about))
+        except (MarkForgotten, PlanDamaged, ValueError) as exc:
+            _log.warning("The plan of an earlier try cannot be taken up, so the rows are planned anew. %s", exc)
             return None
-        state = BatchState.resumed(checkpoint, later, self._budget(about))
         _log.info("The plan of an earlier try is taken up at row %d of %d.", state.cursor, about["count"])
         return Plan(name, store, about, state)
 
@@ -203,5 +235,29 @@ class PlanMaker:
     def _budget(self, about: Mapping[str, Any]) -> Budget:
         options = self._asked.options
         budget = Budget(max_jobs=options.max_jobs, max_cost=options.max_cost, price=options.price_per_job)
-        budget.jobs, budget.cost = int(about.get("jobs", 0)), float(about.get("cost", 0.0))
+        budget.resume(about.get("jobs", 0), about.get("cost", 0.0))
         return budget
+
+
+def _is_answer(entry: LedgerEntry, newest: Mapping[str, Any]) -> bool:
+    # Another try or another human may have gone on with this piece of work since.
+    is_open = newest.get("phase") == RowPhase.SUBMITTING.value
+    return is_open and (newest.get("submitted_at"), newest.get("seed")) == (entry.submitted_at, entry.seed)
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    treatments, invalid = about.get("treatments"), about.get("invalid")
+    is_whole = isinstance(treatments, dict) and all(map(is_count, treatments.values())) and isinstance(invalid, list)
+    if (
+        not is_whole
+        or not is_count(about.get("jobs"))
+        or not all(is_number(about.get(it)) for it in ("cost", "started_at"))
+    ):
+        msg = f"not what a plan is about: {cleaned(repr(about), 80)}"
+        raise ValueError(msg)
+
+
+def _check_places(entries: Iterable[tuple[str, Mapping[str, Any]]], count: int) -> None:
+    if any(entry["index"] >= count for _, entry in entries):
+        msg = f"the ledger's entries since its checkpoint are of other rows than its {count}"
+        raise ValueError(msg)

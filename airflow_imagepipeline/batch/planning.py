@@ -70,7 +70,7 @@ def planned_rows(
     wish = _Wish(_set(request), stem, parameters_class, link_field, upload_inputs, tuple(reserved))
     rows = read_rows(inputs, link_field=link_field, aws_conn_id=aws_conn_id, results=destination)
     drafts = (draft for draft in _drafts(rows, wish) if shard is None or _part(draft, shard[1]) == shard[0])
-    identities = Identities(aws_conn_id)
+    identities = Identities(aws_conn_id, upload=upload_inputs)
     return in_order(lambda draft: _planned(draft, identities, salt), drafts)
 
 

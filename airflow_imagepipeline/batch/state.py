@@ -15,8 +15,10 @@ from typing import Any, Final, Self
 from airflow_imagepipeline.contract.manifest import RowOutcome
 from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Budget, outcome_of
-from airflow_imagepipeline.policy.ledger_entry import NOT_CHARGED, LedgerEntry, RowPhase
+from airflow_imagepipeline.policy.ledger_entry import NOT_CHARGED, LedgerEntry, RowPhase, is_count, is_number
 
+_MOST_IDS: Final = 20_000
+_NUMBERS: Final = ("number", "cursor", "bytes", "jobs")
 _UNANSWERED: Final = "An earlier try ended before the answer to its submission was recorded."
 
 
@@ -37,6 +39,8 @@ class BatchState:
         """Places whose turn has come, and of which no entry says anything yet."""
         self.open: dict[int, LedgerEntry] = {}
         """Newest entry of the rows that were submitted, or may have been, and have not come to an end."""
+        self.ids: dict[str, int] = {}
+        """The newest ids of jobs that this process knows of, and the places of their rows."""
         self.counts: Counter[RowOutcome] = Counter()
         """Rows of this plan that have come to an end, by outcome."""
         self.bytes = 0
@@ -50,7 +54,7 @@ class BatchState:
         self.begun.discard(entry.index)
         earlier = self.open.pop(entry.index, None)
         was_sent = earlier is not None and earlier.phase is RowPhase.SUBMITTING
-        if entry.phase is RowPhase.SUBMITTING and not was_sent:
+        if entry.phase is RowPhase.SUBMITTING and not was_sent and entry.attempts:
             self.budget.count()
         if was_sent and entry.phase in NOT_CHARGED:
             self.budget.give_back()
@@ -59,6 +63,8 @@ class BatchState:
             self._pay(entry)
         if entry.phase is RowPhase.WITHDRAWN:
             self.begun.add(entry.index)
+        if entry.phase is RowPhase.SUBMITTED and entry.job_id is not None:
+            self._know(entry.job_id, entry.index)
         # A withdrawn redo must not forget the job that was paid before it.
         is_kept = entry.phase is RowPhase.AGAIN or (entry.phase is RowPhase.WITHDRAWN and entry.attempts > 0)
         if entry.is_under_way or is_kept:
@@ -66,8 +72,13 @@ class BatchState:
         elif entry.phase is not RowPhase.WITHDRAWN:
             self._end(entry)
 
+    def _know(self, job_id: str, place: int) -> None:
+        self.ids[job_id] = place
+        if len(self.ids) > _MOST_IDS:
+            del self.ids[next(iter(self.ids))]
+
     def _end(self, entry: LedgerEntry) -> None:
-        self.counts[outcome_of(entry.phase)] += 1
+        self.counts[outcome_of(entry)] += 1
         self.bytes += sum(int(image.get("bytes", 0)) for image in entry.images)
         self._pay(entry)
 
@@ -132,17 +143,24 @@ class BatchState:
                 self.open[place] = replace(entry, reason=_UNANSWERED)
 
     def _read(self, checkpoint: Mapping[str, Any]) -> None:
-        if checkpoint.get("v") != 1:
+        counts, begun, stopped = checkpoint.get("counts"), checkpoint.get("begun"), checkpoint.get("stopped")
+        cost, entries = checkpoint.get("cost"), checkpoint.get("open")
+        numbers = [checkpoint.get(name, -1) for name in _NUMBERS]
+        if (
+            checkpoint.get("v") != 1
+            or not (isinstance(counts, dict) and isinstance(begun, list) and isinstance(stopped, str))
+            or not isinstance(entries, list)
+            or not all(map(is_count, [*numbers, *begun, *counts.values()]))
+            or not is_number(cost)
+        ):
             msg = f"not a checkpoint of a batch: {cleaned(repr(checkpoint), 80)}"
             raise ValueError(msg)
-        self.number = int(checkpoint["number"])
-        self.cursor = int(checkpoint["cursor"])
-        self.begun = set(checkpoint["begun"])
-        self.open = {entry.index: entry for entry in map(LedgerEntry.from_payload, checkpoint["open"])}
-        self.counts.update({RowOutcome(outcome): count for outcome, count in checkpoint["counts"].items()})
-        self.bytes = int(checkpoint["bytes"])
-        self.stopped = str(checkpoint["stopped"])
-        self.budget.jobs, self.budget.cost = int(checkpoint["jobs"]), float(checkpoint["cost"])
+        self.number, self.cursor, self.bytes, jobs = numbers
+        self.budget.resume(jobs, cost)
+        self.begun, self.stopped = set(begun), stopped
+        self.open = {entry.index: entry for entry in map(LedgerEntry.from_payload, entries)}
+        self.ids = {entry.job_id: place for place, entry in self.open.items() if entry.job_id is not None}
+        self.counts.update({RowOutcome(outcome): count for outcome, count in counts.items()})
 
 
 def _epoch_of(mark: str) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeGuard
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, Api, JobStatus, api_named, checked_job_id
 from airflow_imagepipeline.contract.errors import Malformed
 
-_COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd")
+_log: Final = logging.getLogger(__name__)
+
+COST_UNUSABLE: Final = "cost_unusable"
+"""Stands in what is kept of an answer's words on money, where :attr:`Job.has_odd_price` is true."""
+_COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd", COST_UNUSABLE)
+_MOST_MONEY: Final = 1_000_000.0
+"""Dollars or credits that one job can cost at most; what is more is no price."""
 _DAY: Final = 86_400.0
 
 
@@ -54,6 +61,9 @@ class JobHandle:
         if job_id is None or job_id == "":
             msg = f"names no job: {ascii(payload)[:80]}; give a job id, or what an ImagePipeline operator returned"
             raise ValueError(msg)
+        if isinstance(payload, str) and payload.lstrip().startswith(("{", "[")):
+            msg = f"not a job id: {ascii(payload)[:80]}; a template made text of it: hand over the task's output itself"
+            raise ValueError(msg)
         try:
             return cls(
                 api_named(named.get("api", api)),
@@ -62,16 +72,28 @@ class JobHandle:
                 int(seed) if _is_number(seed) else None,
             )
         except Malformed as exc:
-            is_text = isinstance(payload, str) and payload.lstrip().startswith(("{", "["))
-            hint = "; a template made text of it: hand over the task's output itself" if is_text else ""
-            msg = f"{exc}{hint}"
-            raise ValueError(msg) from exc
+            raise ValueError(str(exc)) from exc
+
+
+def amount_of(value: object) -> float | None:
+    """Return a number from outside that steers money: from 0 to a million, and no boolean; None when it is none."""
+    return value if _is_number(value) and 0 <= value <= _MOST_MONEY else None
 
 
 def cost_in(payload: Mapping[str, Any]) -> dict[str, float | bool]:
-    """Return what an answer, or a payload of ours, says of money: numbers that JSON can carry, and booleans."""
-    said = {name: payload.get(name) for name in _COST_FIELDS}
-    return {name: value for name, value in said.items() if isinstance(value, bool) or _is_number(value)}
+    """Return what an answer, or a payload of ours, says of money, by the vendor's names, if it can be meant."""
+    return {name: payload[name] for name in _COST_FIELDS if _is_of_money(name, payload.get(name))}
+
+
+def has_odd_price(payload: Mapping[str, Any]) -> bool:
+    """Tell whether an answer names a price that can be none: below 0, a text, 1e308."""
+    return payload.get("cost_usd") is not None and amount_of(payload["cost_usd"]) is None
+
+
+def _is_of_money(name: str, value: object) -> bool:
+    if name == "balance_remaining_usd":
+        return _is_number(value)
+    return isinstance(value, bool) if name in {"credits_charged", COST_UNUSABLE} else amount_of(value) is not None
 
 
 def estimate_in(payload: Mapping[str, Any]) -> float | None:
@@ -96,6 +118,7 @@ class Job:
     :param reason_code: the vendor's code for a failure; empty when none was given.
     :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
     :param cost: what the answer says of money, by the vendor's names (``cost_usd``, ``credits_amount``, ...).
+    :param has_odd_price: whether the answer names a price that can be none, which ``cost`` lacks.
     :param retry_after: seconds in which the API asked not to be looked at again; 0 when it did not ask.
     :param estimated_seconds: how long the vendor says that the job takes in all; None when it does not say.
     """
@@ -108,5 +131,23 @@ class Job:
     reason_code: str = ""
     retryable: bool | None = None
     cost: Mapping[str, float | bool] = field(default_factory=dict)
+    has_odd_price: bool = False
     retry_after: float = 0.0
     estimated_seconds: float | None = None
+
+    @property
+    def kept_cost(self) -> dict[str, float | bool]:
+        """What is kept of the cost where money is counted by it."""
+        return {**self.cost, **({COST_UNUSABLE: True} if self.has_odd_price else {})}
+
+    def first(self, asked_for: int | None) -> Job:
+        """
+        Return the job with as many links as images were asked for: what an answer holds beyond them was not.
+
+        :param asked_for: None or 0 when that is not known.
+        """
+        count = len(self.download_urls)
+        if not asked_for or count <= asked_for:
+            return self
+        _log.warning("Job %s gave %d links for %d images: the first are taken.", self.handle.job_id, count, asked_for)
+        return replace(self, download_urls=self.download_urls[:asked_for])

@@ -1,19 +1,27 @@
-"""What may be handed to the vendor as an input image, judged by its text alone."""
+"""Links, judged by their text alone: what may be handed to the vendor as an input, and how a result's link is read."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from airflow_imagepipeline.contract.addresses import address_of, is_loopback, is_public
-from airflow_imagepipeline.contract.errors import InvalidParameters
+from airflow_imagepipeline.contract.errors import InvalidParameters, NotTheResult, ResultRefused
 from airflow_imagepipeline.contract.text import cleaned
 
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\\]|[^\x21-\x7e]")
 _LONGEST_LINK: Final = 4096
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
-_S3_OBJECT: Final = re.compile(r"s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]/.+", re.DOTALL)
+# Buckets of the first years have capital letters, underscores and up to 255 characters.
+_S3_OBJECT: Final = re.compile(r"s3://[A-Za-z0-9._\-]{3,255}/.+", re.DOTALL)
+
+# What browsers leave in a path or a query as it is, "%" included; the rest of ASCII they quote.
+_KEPT: Final = "!#$%&'()*+,-./:;=?@[\\]^_|~"
+_UNQUOTED: Final = re.compile(r"[ \"<>`{}]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
@@ -90,3 +98,54 @@ def is_file(address: str) -> bool:
         and scheme.lower() not in {"http", "https", "s3"}
         and bool(rest.strip("/"))
     )
+
+
+def as_browsers_send(link: str) -> str:
+    """
+    Return a result's link as a browser would ask for it: spaces and letters beyond ASCII quoted, a host in IDNA.
+
+    What is quoted already stays. So do control characters and the backslash, which parsers read in two ways: they are
+    refused later.
+
+    :param link: a link as an API or a redirect gives it; what cannot be one comes back as it is.
+    """
+    link = link.strip(" ")
+    scheme, separator, rest = link.partition("://")
+    if not separator or _CONTROL.search(link) or (link.isascii() and not _UNQUOTED.search(link)):
+        return link
+    end = re.search(r"[/?#]|$", rest)
+    host, path = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+    try:
+        # The mapping of uppercase and full-width letters is the standard library's; a host that has none is refused.
+        host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return link
+    return f"{scheme}://{host}{quote(path, safe=_KEPT, errors='surrogateescape')}"
+
+
+def data_in(link: str, most: int) -> bytes:
+    """
+    Return what a ``data:`` link holds.
+
+    :param most: bytes.
+    :raises ResultRefused: when it holds more.
+    :raises NotTheResult: when it cannot be decoded.
+    """
+    if len(link) > 3 * most + 1024:
+        msg = f"A result's data: link holds more than {most} bytes."
+        raise ResultRefused(msg)
+    head, comma, encoded = link.partition(",")
+    content = unquote_to_bytes(encoded)
+    if re.search(r";\s*base64\s*$", head, re.IGNORECASE):
+        plain = content.translate(bytes.maketrans(b"-_", b"+/"), b" \t\r\n\f=")
+        try:
+            content = base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
+        except binascii.Error:
+            content = b""
+    if not comma or not content:
+        msg = "A result's data: link cannot be decoded."
+        raise NotTheResult(msg)
+    if len(content) > most:
+        msg = f"A result's data: link holds more than {most} bytes."
+        raise ResultRefused(msg)
+    return content

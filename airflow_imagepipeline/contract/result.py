@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in
+from airflow_imagepipeline.contract.text import is_data_link
 
 _MOST_NAMED: Final = 4
 
@@ -24,8 +25,9 @@ class LandedImage:
     :param width: pixels.
     :param height: pixels.
     :param blank: whether it is of one colour, as the vendor's safety filter paints what it withholds.
-    :param checks: what the acceptance gate found: names to numbers or words, and ``reasons`` (a list of sentences)
-        where it was not accepted; empty where there was no gate.
+    :param checks: what is odd about the file (``trailing_bytes`` behind the end of the image, ``unread_metadata``: why
+        it cannot be read), and what the acceptance gate found: names to numbers or words, and ``reasons`` (a list of
+        sentences) where it was not accepted. Empty where there was no gate and nothing is odd.
     """
 
     uri: str
@@ -50,7 +52,8 @@ class JobResult:
     :param status: ``PENDING`` where the task did not wait.
     :param images: what was landed; None where nothing was to be.
     :param rejected: what did not pass the acceptance gate, and was put aside.
-    :param download_urls: the vendor's own links, of unknown lifetime; None where they were not wanted.
+    :param download_urls: the vendor's own links, of unknown lifetime; None where they were not wanted. A ``data:``
+        link, which holds the image itself, is landed, but put into no payload.
     :param cost: what the vendor said of money, by its own names.
     """
 
@@ -66,8 +69,8 @@ class JobResult:
         Return the result as JSON values.
 
         Keys: ``v`` (1), ``api``, ``job_id``, ``seed``, ``submitted_at`` (seconds since the epoch), ``status``, and then
-        ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``, with ``blank`` where it
-        is true and ``checks`` where there was a gate; ``rejected`` likewise, where there are any) or ``download_urls``
+        ``images`` (a list of ``uri``, ``sha256``, ``bytes``, ``format``, ``width``, ``height``, with ``blank`` and
+        ``checks`` where they say something; ``rejected`` likewise, where there are any) or ``download_urls``
         (a list of links), or neither. Where the vendor says what a job cost, ``cost`` holds those of ``cost_usd``,
         ``credits_charged``, ``credits_amount``, ``balance_remaining_usd`` that it names.
         """
@@ -79,7 +82,8 @@ class JobResult:
             if self.rejected:
                 payload["rejected"] = [image.to_payload() for image in self.rejected]
         elif self.download_urls is not None:
-            payload["download_urls"] = list(self.download_urls)
+            # An image itself is no link: it would fill the database, and be shown wherever a result is.
+            payload["download_urls"] = [link for link in self.download_urls if not is_data_link(link)]
         return payload
 
 

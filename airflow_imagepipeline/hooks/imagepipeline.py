@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from airflow_imagepipeline.contract import calls
 from airflow_imagepipeline.contract.addresses import is_loopback
-from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
+from airflow_imagepipeline.contract.api import APIS, SDXL_IMAGE_TO_IMAGE
 from airflow_imagepipeline.contract.calls import Call, RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters, Refused
 from airflow_imagepipeline.contract.job import Job, JobHandle
@@ -67,7 +68,7 @@ class ImagePipelineHook(BaseHook):
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return the connection form's behaviour for Airflow 3.1; later versions read the provider's metadata."""
         return {
-            "hidden_fields": ["schema", "login", "extra"],
+            "hidden_fields": ["schema", "login"],
             "relabeling": {"password": "API key"},
             "placeholders": {"host": DEFAULT_HOST},
         }
@@ -127,14 +128,14 @@ class ImagePipelineHook(BaseHook):
 
         :param links: for inputs the vendor cannot fetch as they are (``s3://``), the link to send instead; what
             returns them is called for each attempt, since a signature ages while the API says "later".
-        :raises InvalidParameters: when an input lies on this machine and the API does not.
+        :raises InvalidParameters: when the request holds the key, or an input that only this machine can reach.
         :raises ImagePipelineError: when it was not taken, or when that is not known (``Uncertain``, ``Malformed``).
         """
 
         def call() -> Call[Job]:
             # For each attempt: the job is as old as the one that was taken.
             fresh = links() if callable(links) else links
-            self.refuse_unreachable_inputs(parameters.to_payload(fresh or {}))
+            self.refuse_unfit_request(parameters.to_payload(fresh or {}))
             return calls.submit_job(parameters, fresh, submitted_at=time.time())
 
         return self._sent(RequestKind.SUBMIT, call, self.around_submission)
@@ -178,18 +179,36 @@ class ImagePipelineHook(BaseHook):
         self.log.warning("%s Attempt %d; next in at most %.0f s.", error, state.attempt_number, seconds)
         return seconds
 
-    def refuse_unreachable_inputs(self, payload: Mapping[str, Any]) -> None:
+    def refuse_unfit_request(self, payload: Mapping[str, Any]) -> None:
         """
-        Refuse a request whose inputs lie on this machine while the API does not.
+        Refuse a request that holds the key, or whose inputs lie on this machine while the API does not.
 
         :param payload: its body; any field may hold a link, or a list of them.
         :raises InvalidParameters: naming the field.
         """
+        self.access.refuse_key(payload)
         for name, value in payload.items():
             hosts = map(_host, value if isinstance(value, list) else [value])
             if any(map(is_loopback, hosts)) and not self.access.is_loopback:
                 msg = f"{name}: the image lies on this machine, where {self.access.origin} cannot fetch it."
                 raise InvalidParameters(msg)
+
+    def handle_of(self, job: object, api: str | None = None) -> JobHandle:
+        """
+        Return the handle of a job that something else submitted.
+
+        A mere id does not say which endpoint took the job. So each endpoint is asked, which costs nothing, until one
+        knows it.
+
+        :param job: an id, or what an operator of this provider returned.
+        :param api: the endpoint that is meant where ``job`` is a mere id; None asks all of them.
+        :raises ValueError: when it names no job.
+        """
+        handle = JobHandle.from_payload(job, api or SDXL_IMAGE_TO_IMAGE.name)
+        if api is not None or (isinstance(job, Mapping) and "api" in job):
+            return handle
+        candidates = (replace(handle, api=known) for known in APIS.values())
+        return next((one for one in candidates if isinstance(self.seen(one), Job)), handle)
 
     def get_job(self, handle: JobHandle) -> Job:
         """Look once where a job stands."""

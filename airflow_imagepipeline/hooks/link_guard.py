@@ -20,6 +20,7 @@ from yarl import URL
 
 from airflow_imagepipeline.contract.addresses import address_of, is_loopback, is_public
 from airflow_imagepipeline.contract.errors import LinkRefused
+from airflow_imagepipeline.contract.links import as_browsers_send
 from airflow_imagepipeline.contract.text import cleaned
 
 _USUAL_PORTS: Final = {"https": 443, "http": 80}
@@ -38,11 +39,12 @@ def may_connect_to(address: str, *, allow_loopback: bool) -> bool:
 
 def checked_link(link: str, *, allow_loopback: bool) -> URL:
     """
-    Return a link if it may be fetched, as far as its text tells. What is sent is this text: nothing is re-quoted.
+    Return a link if it may be fetched, as far as its text tells; what is sent is what a browser would send for it.
 
     :param allow_loopback: whether a link to this machine may be fetched, by any port and without TLS.
     :raises LinkRefused: otherwise; the message holds neither path nor query.
     """
+    link = as_browsers_send(link)
     host = _agreed_host(link)
     parts = urlsplit(link)
     local = allow_loopback and is_loopback(host)

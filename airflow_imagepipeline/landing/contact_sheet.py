@@ -10,7 +10,7 @@ from typing import Final
 
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.manifest import GOOD, LEFT_OUT, ManifestRow, RowOutcome
-from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.contract.text import cleaned, counted
 from airflow_imagepipeline.images.contact_sheet import Cell, Mood, Page, Share, draw_sheet
 from airflow_imagepipeline.images.saving import EXTENSION_OF, save_small
 from airflow_imagepipeline.landing.contact_pictures import Pictures, completed
@@ -176,15 +176,15 @@ def _facts(row: ManifestRow) -> Iterator[str]:
 def _page(choice: Choice, title: str | None) -> Page:
     shares = [Share(choice.counts.get(outcome, 0), _words(outcome), _mood(outcome)) for outcome in RowOutcome]
     footer = f"{_explained(choice.picks, choice.total)} Left the input, right the result." if choice.picks else ""
-    return Page(title or f"{choice.total:,} inputs", shares, footer or "There was no input.")
+    return Page(title or counted(choice.total, "input"), shares, footer or "There was no input.")
 
 
 def _explained(picks: Sequence[Pick], total: int) -> str:
     if len(picks) == total:
-        return f"All {total:,} inputs."
+        return f"All of {counted(total, 'input')}."
     return (
-        f"{len(picks):,} of {total:,} inputs: drawn by lot from what went well, with the extremes; and of what did "
-        "not, each kind if there is room."
+        f"{len(picks):,} of {counted(total, 'input')}: drawn by lot from what went well, with the extremes; and of "
+        "what did not, each kind if there is room."
     )
 
 

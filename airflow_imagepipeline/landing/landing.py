@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_imagepipeline.contract.errors import DownloadFailed, ImagePipelineError, LinkExpired
 from airflow_imagepipeline.contract.result import JobResult, LandedImage
+from airflow_imagepipeline.contract.text import counted
 from airflow_imagepipeline.exceptions import LandingFailed, ResultRejected
 from airflow_imagepipeline.landing.earlier import EarlierImages
 from airflow_imagepipeline.landing.look import look_at
@@ -168,8 +169,8 @@ class _Landing:
 
     def _image(self, index: int, name: str, scratch: Path, *, overwrite: bool) -> LandedImage:
         download = self._fetched(index, scratch / f"result-{index:02d}")
-        facts, blank = download.found.facts, download.found.blank
-        checks = self._judged(download.path, scratch)
+        facts, blank = download.found.facts, download.found.glance.blank
+        checks = {**download.found.to_checks(), **self._judged(download.path, scratch)}
         full_name = f"{name}.{facts.extension}"
         if checks.get("reasons"):
             # The vendor's id keeps what is rejected today apart from what is rejected tomorrow.
@@ -178,6 +179,9 @@ class _Landing:
         self._folder.put(full_name, file, overwrite=overwrite)
         download.path.unlink()
         uri = self._folder.uri_of(full_name)
+        if "unread_metadata" in checks:
+            what = "what stands around its pixels cannot be read"
+            _log.warning("%s is landed as it came; %s (%s).", uri, what, checks["unread_metadata"])
         if self._gate is not None and checks.get("reasons"):
             self._gate.rejected.warn("%s is rejected: %s", uri, " ".join(checks["reasons"]))
         return LandedImage(uri, download.sha256, download.size, facts.format, facts.width, facts.height, blank, checks)
@@ -204,8 +208,8 @@ class _Landing:
         fresh = ended.job.download_urls if ended.job else ()
         if len(fresh) != len(self._links):
             msg = (
-                f"the link has expired, and a fresh look at the job ({ended.outcome.value}) gave {len(fresh)} links "
-                f"instead of {len(self._links)}."
+                f"the link has expired, and a fresh look at the job ({ended.outcome.value}) gave "
+                f"{counted(len(fresh), 'link')} instead of {len(self._links)}."
             )
             raise DownloadFailed(msg)
         self._links = fresh

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from airflow_imagepipeline.contract.sidecar import LARGEST_SIDECAR, SUFFIX, Sidecar, is_sidecar, sidecar_in
-from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.contract.text import cleaned, counted
 from airflow_imagepipeline.images.inspection import FORMAT_OF_EXTENSION
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
 from airflow_imagepipeline.storage.scratch import scratch_folder
@@ -85,7 +85,7 @@ def _judged(folder: Folder, name: str, sizes: dict[str, int], copy: Path) -> tup
         if image not in sizes:
             return Verdict.MISSING, f"job {sidecar.job_id} made it, and only its sidecar is there."
         if sizes[image] != sidecar.bytes:
-            return Verdict.CHANGED, f"it has {sizes[image]} bytes, its sidecar says {sidecar.bytes}."
+            return Verdict.CHANGED, f"it has {counted(sizes[image], 'byte')}, its sidecar says {sidecar.bytes}."
         folder.read(image, copy)
     except ValueError as error:
         return Verdict.REFUSED, f"its sidecar is refused: {error}."

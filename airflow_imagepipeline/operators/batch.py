@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job_parameters import JobParameters
 from airflow_imagepipeline.contract.parameters import EditImageParameters, ImageToImageParameters
+from airflow_imagepipeline.contract.text import counted
 from airflow_imagepipeline.exceptions import BatchFailed, BatchIncomplete, submission_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.policy.batch import is_good_enough
@@ -37,10 +39,10 @@ class Rows:
 
     def __str__(self) -> str:
         """Return what Airflow's UI shows in their place: the same at every parsing."""
-        return f"{len(self.rows)} rows"
+        return counted(len(self.rows), "row")
 
 
-class ImagePipelineBatchOperator(BaseOperator):
+class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
     """
     Edit every image of a folder, a table or a list: one job for each, a bounded number of them in flight.
 
@@ -69,6 +71,9 @@ class ImagePipelineBatchOperator(BaseOperator):
     :param on_invalid_row: ``fail`` submits nothing when a row is invalid; ``skip`` leaves such rows out.
     :param accept: what a result must be, see :class:`Acceptance`; ``{}`` takes the defaults, None checks nothing. What
         does not pass is put into ``<destination>/rejected``.
+    :param redo_failed: how often a job that failed is submitted again in the same run, after some seconds and inside
+        the budget: one that the vendor calls worth another try (its ``retryable``, else its page's list of codes), and
+        has not charged.
     :param redo_rejected: how often a rejected row is submitted again, with another seed and inside the budget; rows
         with a seed of their own are not.
     :param provenance: write next to each image, as ``<file>.json``, what it was made from.
@@ -102,6 +107,7 @@ class ImagePipelineBatchOperator(BaseOperator):
 
     parameters_class: ClassVar[type[JobParameters]]
     upload_inputs: bool = False
+    _batch: BatchRun | None = None
 
     def __init__(
         self,
@@ -120,6 +126,7 @@ class ImagePipelineBatchOperator(BaseOperator):
         reuse: str = "same_request",
         on_invalid_row: str = "fail",
         accept: Mapping[str, Any] | None = None,
+        redo_failed: int = 1,
         redo_rejected: int = 0,
         provenance: bool = True,
         contact_sheet: bool = False,
@@ -150,6 +157,7 @@ class ImagePipelineBatchOperator(BaseOperator):
         self.reuse = reuse
         self.on_invalid_row = on_invalid_row
         self.accept = accept
+        self.redo_failed = redo_failed
         self.redo_rejected = redo_rejected
         self.provenance = provenance
         self.contact_sheet = contact_sheet
@@ -191,7 +199,9 @@ class ImagePipelineBatchOperator(BaseOperator):
         return self._go_on(context, told)
 
     def on_kill(self) -> None:
-        """Log only: the API has no way to cancel jobs."""
+        """Log only, ids that are not recorded yet, too: the API has no way to cancel jobs."""
+        for job_id in self._batch.unrecorded() if self._batch else ():
+            self.log.error("Job %s is paid for, and is not recorded yet.", job_id)
         self.log.warning(
             "The API cannot cancel jobs in flight: they may still finish and be billed; a retry lands them."
         )
@@ -203,7 +213,7 @@ class ImagePipelineBatchOperator(BaseOperator):
         try:
             deadline = time.time() + seconds_allowed(self) if told is None else told.deadline
             options = checked_options(self, may_defer=told is None or not told.message)
-            run = open_batch(self, context, options)
+            self._batch = run = open_batch(self, context, options)
             if self.plan_only:
                 return self._report(run)
             self._refuse_change(run, told)
@@ -265,7 +275,7 @@ class ImagePipelineBatchOperator(BaseOperator):
         kwargs = {"plan": turn.plan, "cursor": turn.cursor, "deadline": deadline}
         # Airflow's own timeout is a backstop: when it fires, nothing of this class runs any more.
         backstop = timedelta(seconds=max(deadline - time.time(), 0.0) + BACKSTOP)
-        self.log.info("%d jobs are in flight: the triggerer looks at them.", len(turn.jobs))
+        self.log.info("%s in flight: the triggerer polls from here on.", counted(len(turn.jobs), "job"))
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs, timeout=backstop)
 
     def _ended(self, context: Context, turn: Finished) -> dict[str, Any]:
@@ -273,15 +283,14 @@ class ImagePipelineBatchOperator(BaseOperator):
 
         summary = with_sheet(self, turn.summary).to_payload()
         told = ", ".join(f"{count:,} {outcome}" for outcome, count in summary["counts"].items() if count)
-        said = f"{turn.summary.total:,} rows: {told or 'nothing to do'}. Manifest: {turn.summary.manifest}"
+        said = f"{counted(turn.summary.total, 'row')}: {told or 'nothing to do'}. Manifest: {turn.summary.manifest}"
         if is_good_enough(turn.counts, self.min_success_ratio):
             self.log.info("%s", said)
             return summary
         # A failed task returns nothing: what reads the summary (the Images tab, a later task) finds it all the same.
         context["ti"].xcom_push(key="return_value", value=summary)
         failure = BatchIncomplete if turn.may_change else BatchFailed
-        msg = f"{said} ({turn.why})"
-        raise failure(msg)
+        raise failure(f"{said} ({turn.why})" if turn.why else said)
 
 
 class ImageToImageBatchOperator(ImagePipelineBatchOperator):

@@ -36,6 +36,7 @@ def checked_options(task: ImagePipelineBatchOperator, *, may_defer: bool) -> Bat
             "job_timeout": task.job_timeout,
             "defer_after": task.defer_after if task.deferrable and may_defer else None,
             "overwrite": task.overwrite,
+            "redo_failed": task.redo_failed,
             "redo_rejected": task.redo_rejected,
         }
     )

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowException
@@ -18,9 +18,10 @@ from airflow_imagepipeline.batch.lease_keeping import taken_ledger
 from airflow_imagepipeline.batch.plan_making import Asked
 from airflow_imagepipeline.batch.planning import planned_rows
 from airflow_imagepipeline.batch.run import MANIFESTS, BatchRun
-from airflow_imagepipeline.batch.work import Work
+from airflow_imagepipeline.batch.steps import Work
 from airflow_imagepipeline.compat import task_state_store
 from airflow_imagepipeline.contract.errors import ImagePipelineError
+from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.landing.gate import gate_for
 from airflow_imagepipeline.landing.inputs import LONGEST_SIGNATURE, links_for
 from airflow_imagepipeline.landing.landing import REJECTED
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.contract.job import Job
     from airflow_imagepipeline.contract.job_parameters import JobParameters
     from airflow_imagepipeline.contract.manifest import BatchSummary
-    from airflow_imagepipeline.contract.planned_row import PlannedRow
+    from airflow_imagepipeline.hooks.connection import ApiAccess
     from airflow_imagepipeline.operators.batch import ImagePipelineBatchOperator
     from airflow_imagepipeline.policy.ledger_entry import RowPhase
     from airflow_imagepipeline.storage.folder import Folder
@@ -57,14 +58,15 @@ def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], opt
     :raises LedgerBusy: when another task instance has it.
     """
     ti = context["ti"]
-    _ = task.hook.access
+    # Rows are looked at one by one: one that holds the key is invalid, and spoils no other.
+    task.hook.access.refuse_key({name: getattr(task, name) for name in task.template_fields if name != "inputs"})
     shard = checked_shard(task.shard)
     folder = open_folder(task.destination, task.aws_conn_id)
     home = open_folder(_home(task, shard), task.aws_conn_id)
     work = _work(task, context, options, folder)
     _warn_of_date(task, context)
+    home.prepare(write_once=True)
     folder.prepare()
-    home.prepare()
     owner = Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
     asked = _asked(task, ti, owner, home, options)
     ledger = taken_ledger(home, owner, lambda other: _is_over(ti, other))
@@ -84,7 +86,8 @@ def _work(task: ImagePipelineBatchOperator, context: Mapping[str, Any], options:
         lander = Lander(task.hook, folder, parameters, overwrite=overwrite, gate=gate, provenance=provenance)
         return lander.land(row, job)
 
-    return Work(parameters, _Links(task).of, land)
+    links = _Links(task)
+    return Work(parameters, links.uploaded, links.signed, land)
 
 
 def _asked(task: ImagePipelineBatchOperator, ti: Any, owner: Owner, home: Folder, options: BatchOptions) -> Asked:
@@ -104,12 +107,13 @@ def _is_over(ti: Any, owner: Owner) -> bool:
     except Exception as exc:  # noqa: BLE001 - of whom nothing can be asked, it is believed that it goes on
         _log.info("Airflow does not tell the state of %s (%s).", owner, type(exc).__name__)
         return False
-    return len(states) == 1 and str(states[0]) in _OVER
+    # Airflow leaves out a run, or a part of a mapped task, that it does not know any more: nothing comes back for it.
+    return all(str(state) in _OVER for state in states)
 
 
 def _rows(task: ImagePipelineBatchOperator, run: str) -> Iterable[PlannedRow]:
     inputs = getattr(task.inputs, "rows", task.inputs)
-    return planned_rows(
+    planned = planned_rows(
         inputs,
         request=task.request,
         file_stem=task.file_stem,
@@ -122,6 +126,14 @@ def _rows(task: ImagePipelineBatchOperator, run: str) -> Iterable[PlannedRow]:
         salt=run if task.reuse == "never" else "",
         shard=checked_shard(task.shard),
     )
+    return (_without_key(row, task.hook.access) for row in planned)
+
+
+def _without_key(row: PlannedRow, access: ApiAccess) -> PlannedRow:
+    # Of such a row nothing but its place goes on, into plan, ledger and manifest.
+    if not access.holds_key(asdict(row)):
+        return row
+    return PlannedRow(row.index, "", "", invalid=f"holds the API key of connection {access.conn_id!r}: take it out.")
 
 
 def _reserved(task: ImagePipelineBatchOperator) -> list[str]:
@@ -193,9 +205,17 @@ class _Links:
         self._task = task
         self._signer = S3Signer(task.aws_conn_id)
 
-    def of(self, parameters: JobParameters) -> dict[str, str]:
-        """Return them by the addresses of the inputs."""
-        task, inputs = self._task, parameters.inputs()
-        if task.upload_inputs or not all(address.startswith("s3://") for address in inputs):
-            return links_for(inputs, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=task.upload_inputs)
-        return {address: self._signer.link(address, int(LONGEST_SIGNATURE)) for address in inputs}
+    def uploaded(self, parameters: JobParameters) -> dict[str, str]:
+        """Return those of the inputs that the vendor is given a copy of, by their addresses."""
+        task = self._task
+        files = [one for one in parameters.inputs() if task.upload_inputs or not self._is_signed(one)]
+        return links_for(files, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=task.upload_inputs)
+
+    def signed(self, parameters: JobParameters) -> dict[str, str]:
+        """Return those of the other private inputs, by their addresses: signed now."""
+        signed = [] if self._task.upload_inputs else filter(self._is_signed, parameters.inputs())
+        return {address: self._signer.link(address, int(LONGEST_SIGNATURE)) for address in signed}
+
+    @staticmethod
+    def _is_signed(address: str) -> bool:
+        return address.startswith("s3://")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
@@ -19,7 +20,7 @@ from airflow_imagepipeline.contract.job_parameters import JobParameters, is_unse
 from airflow_imagepipeline.contract.result import JobResult, done_sentence
 from airflow_imagepipeline.exceptions import submission_failure, wait_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
-from airflow_imagepipeline.landing.inputs import links_for, refuse_files
+from airflow_imagepipeline.landing.inputs import links_for, refuse_files, refuse_unopenable
 from airflow_imagepipeline.landing.landing import refuse_rejected
 from airflow_imagepipeline.links.storage import LandedImageLink
 from airflow_imagepipeline.operators.delivery import Delivery
@@ -38,7 +39,7 @@ BACKSTOP: Final = 300.0
 _PHASES: Final = {Outcome.FAILED: Phase.FAILED, Outcome.LOST: Phase.LOST, Outcome.REFUSED: Phase.LOST}
 
 
-class ImagePipelineJobOperator(BaseOperator):
+class ImagePipelineJobOperator(RowsStayData, BaseOperator):
     """
     Submit one job, and wait for it and land its images where asked to.
 
@@ -141,6 +142,8 @@ class ImagePipelineJobOperator(BaseOperator):
         if is_unset(self.job_id):
             submission.begin()
         try:
+            # Whatever way it came: a template, an environment, a row that Airflow rendered a second time.
+            self.hook.access.refuse_key({name: getattr(self, name) for name in self.template_fields})
             handed_in = self._handed_in()
             self._ask_for(submission)
         except ImagePipelineError as error:
@@ -219,7 +222,9 @@ class ImagePipelineJobOperator(BaseOperator):
             return links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=upload, digests=digests)
 
         try:
-            self.hook.refuse_unreachable_inputs(parameters.to_payload({}))
+            self.hook.refuse_unfit_request(parameters.to_payload({}))
+            if not upload:
+                refuse_unopenable(inputs, self.aws_conn_id)
             ready = links()
         except ImagePipelineError as error:
             raise submission_failure(error, RequestKind.UPLOAD) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._=\-]+(/[A-Za-z0-9._=\-]+)*", re.ASCII)
 _LONGEST_FOLDER: Final = 640
 _LONGEST_STEM: Final = 240
 _LONGEST_PART: Final = 200
+_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 class DestinationUnusable(AirflowFailException):
@@ -60,11 +62,13 @@ class Listed:
     :param name: relative to the folder.
     :param size: bytes.
     :param tag: what changes with the content (the ETag, without quotes); empty where the storage has none.
+    :param is_readable: whether it can be read at once, as far as the listing shows: it has bytes and is not archived.
     """
 
     name: str
     size: int
     tag: str
+    is_readable: bool = True
 
 
 class Folder(ABC):
@@ -82,10 +86,12 @@ class Folder(ABC):
         return f"{self.uri}/{name}"
 
     @abstractmethod
-    def prepare(self) -> None:
+    def prepare(self, *, write_once: bool = False) -> None:
         """
         Make sure that the folder can be written, by writing the marker once.
 
+        :param write_once: refuse a store of which it shows that :meth:`create` is not exclusive there, as a ledger
+            needs it. Of what is neither S3 nor a disk, nothing is known.
         :raises DestinationUnusable: when it cannot.
         :raises StorageFailed: when that is not known, as the storage does not answer well.
         """
@@ -169,6 +175,14 @@ class Folder(ABC):
         :raises StorageFailed: when one could not be removed.
         """
 
+    def not_exclusive(self, reason: str) -> DestinationUnusable:
+        """Return the error for a place where files cannot be written once, which a ledger needs."""
+        return DestinationUnusable(
+            f"ledger {self.uri}: two processes that write one file at once may both succeed there ({reason}), so "
+            "that both would pay for the same work. Nothing was submitted. Set ledger= to a folder elsewhere: on S3, "
+            "on another store that knows If-None-Match, or on a disk with hard links that all workers share."
+        )
+
     def already_there(self, name: str) -> AlreadyThere:
         """Return the error for a name that another file has."""
         return AlreadyThere(f"{self.uri_of(name)} exists with other bytes: give another file_stem, or overwrite=True.")
@@ -224,5 +238,16 @@ def checked_stem(stem: str) -> str:
 
 
 def stem_of(job_id: str) -> str:
-    """Return the file stem that stands for a job's id: no two ids have the same."""
-    return re.sub(r"[^A-Za-z0-9._\-]", lambda found: f"={ord(found[0]):02X}", job_id)
+    """
+    Return the file stem that stands for a job's id, whatever the vendor calls it: no two ids have the same.
+
+    Letters and digits of ASCII, '.', '_' and '-' stay, each byte of UTF-8 of everything else becomes ``=`` and two
+    capital hexadecimal digits. What is longer than 200 characters then ends in ``=sha256-`` and half a digest.
+    """
+    raw = job_id.encode("utf-8", "surrogatepass")
+    stem = "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in raw)
+    if len(stem) > _LONGEST_PART:
+        end = f"=sha256-{hashlib.sha256(raw).hexdigest()[:32]}"
+        return stem[: _LONGEST_PART - len(end)] + end
+    # As a folder of its own, one of these would lead elsewhere.
+    return stem.replace(".", "=2E") if stem in {".", ".."} else stem

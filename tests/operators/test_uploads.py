@@ -12,6 +12,7 @@ import pytest
 from airflow_imagepipeline.exceptions import OutOfCredits, SubmissionNotSent, SubmissionRefused
 from airflow_imagepipeline.storage.folder import AlreadyThere, DestinationUnusable
 from tests.doubles.moto_server import aws_connection
+from tests.doubles.odd_pictures import of_odd_lengths, with_odd_notes, with_something_behind
 from tests.doubles.pictures import painted, picture, pictures, saved
 from tests.faults import SUBMIT, ScriptedServer, answer, forever, pending, refused, reset_after_request
 from tests.running import (
@@ -89,6 +90,21 @@ def test_every_kind_of_image_is_taken(vendor: Vendor, tmp_path: Path, kind: str,
     assert (result["status"], vendor.count("uploads")) == ("SUCCESS", 1)
 
 
+@pytest.mark.real_input("D1", "D2")
+@pytest.mark.parametrize(
+    "name", ["a motion photo", "a newline behind a PNG", "no padding, counted", "2 MB of a profile"]
+)
+def test_an_odd_image_is_uploaded_as_it_is(connection: Callable[..., None], tmp_path: Path, name: str) -> None:
+    behind = {kind: data for kind, (data, _) in with_something_behind().items()}
+    data = {**behind, **of_odd_lengths(), **with_odd_notes()}[name]
+    (tmp_path / "input").write_bytes(data)
+    with ScriptedServer({UPLOAD: [taken()], SUBMIT: [pending()]}) as server:
+        connection(server.url)
+        make = edit_image(f"{tmp_path}/input", upload_inputs=True, wait_for_completion=False)
+        run_to_end(make, context(FakeStore()), "worker")
+    assert uploaded(server.requests[0])[2] == data
+
+
 @in_task_modes
 @pytest.mark.parametrize("upload", [True, False], ids=["uploaded", "signed"])
 def test_an_object_is_uploaded_or_signed(
@@ -138,7 +154,9 @@ def test_a_list_mixes_links_and_copies_in_its_order(
 
 
 @in_task_modes
-def test_each_object_of_a_list_is_signed(connection: Callable[..., None], bucket: str, mode: str) -> None:
+def test_each_object_of_a_list_is_signed(connection: Callable[..., None], moto: Moto, bucket: str, mode: str) -> None:
+    for key in ("a.png", "b.png"):
+        moto.s3.put_object(Bucket=bucket, Key=key, Body=b"photo")
     images = [f"s3://{bucket}/a.png", "http://127.0.0.1/c.png", f"s3://{bucket}/b.png"]
     with ScriptedServer({SUBMIT: [pending()]}) as server:
         connection(server.url)
@@ -172,7 +190,7 @@ def run_unsent(
         with fails_with(kind, *words):
             run_to_end(edit_image(images, upload_inputs=True, **more), context(store), mode)
     assert server.requests == ()
-    assert set(store.rows) <= {"imagepipeline:claim", "imagepipeline:latest"}
+    assert set(store.rows) <= {"imagepipeline:latest", "imagepipeline:claim"}
 
 
 @in_task_modes
@@ -209,7 +227,7 @@ def test_what_the_vendor_would_not_take_is_refused_before_any_request(
 
 @in_task_modes
 def test_a_folder_is_no_image(connection: Callable[..., None], tmp_path: Path, mode: str) -> None:
-    run_unsent(connection, SubmissionRefused, str(tmp_path), mode, "cannot be read (IsADirectoryError)")
+    run_unsent(connection, SubmissionRefused, str(tmp_path), mode, "cannot be read (EISDIR: Is a directory)")
 
 
 @in_task_modes
@@ -233,7 +251,7 @@ def test_a_storage_that_is_away_leaves_it_to_the_tasks_retries(
     once = {"retries": {"total_max_attempts": 1}}
     with ScriptedServer({"GET /bucket": [forever(answer(503))]}) as s3:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3.url, config_kwargs=once))
-        words = ("s3://bucket/a.png cannot be read (ClientError)", "a retry of the task submits")
+        words = ("s3://bucket/a.png cannot be read (503: Service Unavailable)", "a retry of the task submits")
         run_unsent(connection, SubmissionNotSent, "s3://bucket/a.png", mode, *words)
 
 
@@ -254,6 +272,23 @@ def test_nothing_is_uploaded_where_a_result_has_the_name_already(vendor: Vendor,
     with fails_with(AlreadyThere, "edited-00.png exists"):
         run_to_end(make, context(FakeStore()), mode)
     assert (vendor.count("uploads"), vendor.count("submits")) == (0, 0)
+
+
+@pytest.mark.fault(117)
+@pytest.mark.parametrize("place", ["folder", "s3"])
+def test_files_whose_names_only_begin_alike_are_in_nobodys_way(
+    vendor: Vendor, moto: Moto, bucket: str, cup: Path, place: str
+) -> None:
+    folder = cup.with_name("edited")
+    folder.mkdir()
+    for name in ("cup-blue-00.png", "cup-0.png", "cup-00.txt", "cup-00.png.json", "cup-00-00.png", "cup--00.png"):
+        (folder / name).write_bytes(b"other")
+        moto.s3.put_object(Bucket=bucket, Key=f"edited/{name}", Body=b"other")
+    destination = f"file://{folder}" if place == "folder" else f"s3://{bucket}/edited"
+    make = edit_image(str(cup), upload_inputs=True, destination=destination, file_stem="cup")
+    result = run_to_end(make, context(FakeStore()), "worker")
+    assert [image["uri"].rpartition(".")[0] for image in result["images"]] == [f"{destination}/cup-00"]
+    assert vendor.count("accepted") == 1
 
 
 @in_task_modes
@@ -319,7 +354,7 @@ def test_an_upload_that_keeps_failing_leaves_it_to_the_tasks_retries(
         with fails_with(SubmissionNotSent, "POST /upload/image/v1", "Nothing was submitted; a retry"):
             run_to_end(make, first, mode)
         assert server.hits(SUBMIT) == 0
-        assert set(store.rows) <= {"imagepipeline:claim", "imagepipeline:latest"}
+        assert set(store.rows) <= {"imagepipeline:latest", "imagepipeline:claim"}
         run_to_end(make, retried(first), mode)
 
 
