@@ -24,7 +24,7 @@ QUICK := smoke or not (slow or live or kill or ui)
 PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --durations=20
 
 .PHONY: help demo test test-all check format matrix $(AIRFLOW_VERSIONS:%=matrix-%) $(PYTHON_VERSIONS:%=matrix-py%) \
-    package kill-test kill-test-short docs tables audit ui-test ui-test-short \
+    package kill-test kill-test-short sweep docs tables audit ui-test ui-test-short \
     screenshots bench clean
 
 help:  ## Show the targets
@@ -104,6 +104,9 @@ kill-test: .venv/.installed-dev  ## Kill a real Airflow at the worst moments, on
 
 kill-test-short: .venv/.installed-dev  ## Three of these scenarios on SQLite
 	KILL_SHORT=1 $(BIN)/python -m pytest tests/kill -m kill
+
+sweep: .venv/.installed-dev  ## Let everything go wrong once, in one job and in a batch, and count what was charged (an hour)
+	$(BIN)/python -m tests.sweep
 
 ui-test: .venv/.installed-dev  ## Use the Images tab in a real Airflow with Debian's Chromium (2 minutes)
 	tests/ui/install_chromium.sh

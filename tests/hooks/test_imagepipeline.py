@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -20,7 +21,7 @@ from tests.faults import STATUS, SUBMIT, ScriptedServer, answer, pending, redire
 from tests.running import KEY, fails_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from airflow_imagepipeline.contract.calls import Call
@@ -145,6 +146,31 @@ def test_a_job_is_as_old_as_the_attempt_that_was_taken(connection: Callable[...,
         job = hook.submit_job(PARAMETERS)
     assert job.handle.submitted_at is not None
     assert job.handle.submitted_at - begun >= 1
+
+
+@pytest.mark.fault(103, 107)
+def test_every_attempt_has_links_made_after_the_wait_and_is_allowed_just_before_it_leaves(
+    connection: Callable[..., None],
+) -> None:
+    done: list[str] = []
+    hook = ImagePipelineHook()
+    hook._sleep = lambda _: done.append("slept")
+
+    @contextmanager
+    def allowed() -> Iterator[None]:
+        done.append("allowed")
+        yield
+
+    def links() -> dict[str, str]:
+        done.append("signed")
+        return {}
+
+    hook.around_submission = allowed
+    later = refused(429, "later").with_before(lambda _: done.append("sent"))
+    with ScriptedServer({SUBMIT: [later, pending().with_before(lambda _: done.append("sent"))]}) as server:
+        connection(server.url)
+        hook.submit_job(PARAMETERS, links)
+    assert done == ["signed", "allowed", "sent", "slept", "signed", "allowed", "sent"]
 
 
 def test_a_submission_waits_for_a_server_that_comes_up(connection: Callable[..., None]) -> None:

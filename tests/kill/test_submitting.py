@@ -26,6 +26,37 @@ def test_a_worker_killed_before_the_request_leaves_orders_nothing_until_a_human_
     assert len(order.jobs) == 1
 
 
+@pytest.mark.fault(111)
+def test_a_worker_killed_before_its_record_is_written_is_followed_by_one_that_orders(stage: Stage) -> None:
+    order = stage.order("killed before the record")
+    order.close("before the record")
+    run = stage.start("image_with_points", order)
+    order.wait_for_point("before the record")
+
+    stage.lose_worker(run)
+    order.open("before the record")
+
+    run.finish()
+    assert len(order.jobs) == 1
+
+
+@pytest.mark.fault(103)
+def test_a_worker_that_comes_back_after_a_wait_orders_nothing(stage: Stage) -> None:
+    order = stage.order("given up before the record")
+    order.close("before the record")
+    run = stage.start("image_with_points", order)
+    order.wait_for_point("before the record")
+
+    _, watcher = stage.worker_of(run)
+    watcher.suspend()  # no heartbeats: Airflow starts the next try, which comes to the same point
+    order.wait_for_point("before the record", times=2)
+    order.open("before the record")
+    watcher.resume()
+
+    run.finish()
+    assert len(order.jobs) == 1
+
+
 @pytest.mark.kill(short=True)
 @pytest.mark.fault(25)
 def test_a_worker_killed_while_the_vendor_works_orders_again_only_after_a_clear(stage: Stage) -> None:

@@ -68,10 +68,10 @@ class Order:
         self._reached[place] = self._reached.get(place, 0) + 1
         return self._gates.get(place)
 
-    def wait_for_point(self, place: str, seconds: float = 120) -> None:
-        """Wait until a task has come to a point."""
-        what = f"{self.prompt!r} to come to the point {place!r}"
-        wait_until(lambda: place in self._reached or None, seconds=seconds, what=what)
+    def wait_for_point(self, place: str, seconds: float = 120, *, times: int = 1) -> None:
+        """Wait until so many tries have come to a point."""
+        what = f"{self.prompt!r} to come to the point {place!r} ({times})"
+        wait_until(lambda: self._reached.get(place, 0) >= times or None, seconds=seconds, what=what)
 
     def wait_for_jobs(self, count: int = 1, seconds: float = 120) -> None:
         """Wait until so many requests were accepted."""

@@ -30,7 +30,7 @@ def run_refused(kind: type[AirflowException], arguments: dict[str, Any], mode: s
     store = FakeStore()
     with fails_with(kind, *words):
         run_to_end(image_to_image(**{"init_image": LINK, **arguments}), context(store), mode)
-    assert set(store.rows) <= {"imagepipeline:latest"}
+    assert set(store.rows) <= {"imagepipeline:claim", "imagepipeline:latest"}
 
 
 @in_turn(

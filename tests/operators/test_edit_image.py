@@ -57,7 +57,7 @@ def refused(connection: Callable[..., None], way: str, *words: str, **arguments:
         with fails_with(SubmissionRefused, *words, ". Nothing was submitted."):
             run_to_end(edit_image(**{"image": LINK, **arguments}), context(store), way)
     assert server.requests == ()
-    assert set(store.rows) <= {"imagepipeline:latest"}
+    assert set(store.rows) <= {"imagepipeline:claim", "imagepipeline:latest"}
 
 
 @in_task_modes

@@ -58,6 +58,24 @@ def test_a_task_that_does_not_wait_names_its_job_and_no_links(
     assert (vendor.count("accepted"), vendor.count("polls")) == (1, 0)
 
 
+@pytest.mark.real_input("F4")
+@pytest.mark.usefixtures("vendor")
+@in_task_modes
+def test_a_landed_job_is_one_line_of_the_log(
+    photos: str, mode: str, tmp_path: Path, logs: Callable[[], str], generation: Generation
+) -> None:
+    (tmp_path / "out").mkdir()
+    make = image_to_image(f"{photos}/a.png", destination=f"file://{tmp_path}/out")
+    result = run_to_end(make, context(FakeStore()), mode)
+
+    lines = [line for line in logs().splitlines() if f"Job {result['job_id']} ({generation.name}) is done" in line]
+    assert len(lines) == 1
+    assert f"1 landed: {result['images'][0]['uri']}; " in lines[0]
+    assert " s since its submission" in lines[0]
+    cost = {name: amount for name, amount in result.get("cost", {}).items() if not isinstance(amount, bool)}
+    assert all(f"; {name} {amount}" in lines[0] for name, amount in cost.items())
+
+
 @in_task_modes
 def test_a_completed_job_returns_its_links(vendor: Vendor, photos: str, mode: str, generation: Generation) -> None:
     result = run_to_end(image_to_image(f"{photos}/a.png", **generation.several), context(FakeStore()), mode)

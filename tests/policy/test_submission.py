@@ -265,3 +265,53 @@ def test_a_job_is_looked_for_at_its_own_place_however_that_is_spelled(one: str, 
     record = replace(RECORD, phase=Phase.SUBMITTED, origin=one)
     action = decide(record, record, replace(WISH, origin=other))
     assert action is (Action.TAKE_UP if is_same else Action.OTHER_HOST)
+
+
+LATER = replace(WISH, try_number=2)
+
+
+@pytest.mark.parametrize(
+    ("wish", "has_claim", "action"),
+    [
+        pytest.param(WISH, False, Action.SUBMIT, id="the first try"),
+        pytest.param(LATER, True, Action.SUBMIT, id="a retry, and the first try began"),
+        pytest.param(LATER, False, Action.NO_RECORD, id="a retry, and nothing is left"),
+        pytest.param(replace(LATER, resubmit=True), False, Action.SUBMIT_AGAIN, id="the same, with resubmit"),
+        pytest.param(replace(LATER, may_have_expired=False), False, Action.SUBMIT, id="nothing can have expired"),
+        pytest.param(replace(LATER, is_mapped=True), False, Action.NO_RECORD, id="a mapped task, and nothing is left"),
+        pytest.param(replace(LATER, first_try=2), False, Action.SUBMIT, id="the first try after a clear"),
+    ],
+)
+def test_absence_is_no_proof_that_nothing_was_sent(wish: Wish, action: Action, *, has_claim: bool) -> None:
+    assert decide(None, None, wish, has_claim=has_claim) is action
+
+
+def test_a_retry_without_any_trace_names_what_can_be_done() -> None:
+    sentence = why_not(Action.NO_RECORD, None, LATER)
+    assert all(words in sentence for words in ("no trace", "set job_id", "clear this task"))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"max_tries": "3"},
+        {"deadline": "soon"},
+        {"submitted_at": None},
+        {"fields": 1},
+        {"token": 5},
+        {"deadline": 1e300},
+    ],
+    ids=str,
+)
+def test_a_record_of_other_types_is_refused(odd: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not a submission record"):
+        SubmissionRecord.from_payload({**RECORD.to_payload(), **odd})
+
+
+def test_a_record_of_version_0_1_is_read() -> None:
+    payload = {
+        "v": 1, "phase": "submitted", "fingerprint": "a" * 64, "origin": API, "api": "sdxl/image2image/v1", "seed": 7,
+        "submitted_at": 1_800_000_000.0, "try_number": 1, "max_tries": 3, "token": "t", "job_id": "job-1",
+        "deadline": 1_800_003_600.0, "fields": {"prompt": "11111111", "seed": "22222222"},
+    }  # fmt: skip
+    assert SubmissionRecord.from_payload(payload) == RECORD

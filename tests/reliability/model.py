@@ -99,6 +99,7 @@ class PostAnswer:
 
 TAKEN: Final = PostAnswer("taken", accepts=True, status=202, body='{"id": "JOB", "status": "PENDING"}')
 LINK: Final = f"https://files.example/JOB-0.png?X-Amz-Signature={SECRET}"
+BUSY: Final = PostAnswer("busy", False, 429, '{"detail": "slow down"}', headers={"retry-after": "2"})
 POST_ANSWERS: Final = (
     TAKEN,
     PostAnswer("done at once", True, 200, json.dumps({"id": "JOB", "status": "SUCCESS", "download_urls": [LINK]})),
@@ -114,7 +115,7 @@ POST_ANSWERS: Final = (
     PostAnswer("no id", True, 202, '{"status": "PENDING"}'),
     PostAnswer("an id that is a path", True, 202, '{"id": "../../admin", "status": "PENDING"}'),
     PostAnswer("cut json", True, 202, '{"id": "JOB", "sta'),
-    PostAnswer("busy", False, 429, '{"detail": "slow down"}', headers={"retry-after": "2"}),
+    BUSY,
     PostAnswer("closed for a while", False, 503, "", headers={"retry-after": "2"}),
     PostAnswer("nobody listens", accepts=False, raises=NotSent),
     PostAnswer("wrong parameters", False, 422, '{"detail": "strength"}'),
@@ -215,6 +216,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = START
+        self.on_sleep: Callable[[], None] = lambda: None
+        """What happens in the world while somebody sleeps."""
 
     def time(self) -> float:
         """Return the wall clock."""
@@ -225,6 +228,7 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
+        self.on_sleep()
 
     async def asleep(self, seconds: float) -> None:
         """Let time pass."""

@@ -8,7 +8,7 @@ import os
 import types
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 from unittest import mock
 
@@ -36,7 +36,7 @@ from tests.reliability.model import Strike
 EXAMPLES: Final = int(os.environ.get("NEVER_TWICE_EXAMPLES", "200"))
 
 strikes = st.lists(
-    st.builds(Strike, st.integers(1, 14), st.sampled_from(["kill", "kill", "store down"]), st.booleans()),
+    st.builds(Strike, st.integers(1, 17), st.sampled_from(["kill", "kill", "store down"]), st.booleans()),
     max_size=2,
     unique_by=lambda strike: strike.step,
 )
@@ -162,6 +162,42 @@ class TaskLife(RuleBasedStateMachine):
         if image != self.image and not self.mapped:
             self.wanted_anew.clear()  # one task, one image for one human decision: a template that wavers is stopped
         self.image = image
+
+    @precondition(lambda self: self.state == "ready" and self.try_number > 1)
+    @rule()
+    def the_store_is_emptied(self) -> None:
+        """Let the records of all tries expire, whatever they say."""
+        self.store.values.clear()
+        self.known.clear()
+        if self.try_number == self.max_tries - self.retries + 1:
+            self.decision += 1  # a clear of a running job that is not recorded any more is one to submit
+        self.troubled.add(self.image)
+
+    @precondition(lambda self: self.state == "ready" and self.try_number <= self.max_tries)
+    @rule(posts=posts, looks=looks)
+    def run_and_be_superseded_while_it_waits(self, posts: list[model.PostAnswer], looks: list[str]) -> None:
+        """Let the next try begin, and come as far as it does, while this one waits to send its request again."""
+        task, later = self._task(), list[Any]()
+        context = self._context(task)
+
+        def next_try() -> None:
+            if not later:
+                later.append(self._task())
+                self.try_number += 1
+                with suppress(Exception, model.Killed):
+                    model.executed(later[0], "execute", self._context(later[0]))
+
+        self.clock.on_sleep = next_try
+        self._process(
+            lambda: model.executed(task, "execute", context),
+            strikes=[],
+            posts=[model.BUSY, *posts],
+            looks=looks,
+            report_lost=True,
+        )
+        self.clock.on_sleep = lambda: None
+        self.known.pop(self.image, None)
+        self.wanted_anew.discard(self.image)
 
     # -- what must hold ------------------------------------------------------------------------------------------
 

@@ -389,6 +389,22 @@ def test_the_first_success_is_final(task: Task, connect: Connect) -> None:
         assert server.hits(SUBMIT) == 1
 
 
+@pytest.mark.fault(121)
+def test_a_success_that_only_the_triggerer_saw_is_kept_for_a_retry_and_not_waited_for(
+    clock: Clock, connect: Connect
+) -> None:
+    task = Task(clock, deferrable=True)
+    with ScriptedServer({SUBMIT: [pending()]}) as server:
+        connect(server.origin)
+        is_stale = True
+        server.route(STATUS, lambda _: pending() if is_stale and server.hits(STATUS) > 1 else DONE)
+        assert "reported it as finished" in task.fails(JobUnreachable)
+        assert clock.passed < 300.0  # of an hour that the job had
+        is_stale = False
+        assert task.run()["status"] == "SUCCESS"
+        assert server.hits(SUBMIT) == 1
+
+
 @pytest.mark.fault(46, 48)
 @pytest.mark.parametrize(
     ("body", "reason"),

@@ -1,4 +1,4 @@
-"""``python -m tests.sweep [--what single|batch|all] [--limit N] [--minutes M] [--seed S]``: see the package."""
+"""``python -m tests.sweep [--what single|batch|all] [--fault KIND] [--limit N] [--minutes M] [--seed S]``."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ import tempfile
 import time
 from pathlib import Path
 
+import tests.conftest  # noqa: F401 - gives this process an Airflow home of its own, before Airflow is imported
+from tests.sweep.sweep import GROUPS, is_wrong, swept, table
+from tests.sweep.vendor import running_vendor
+
 
 def main() -> int:
     """Run the sweep as asked, print its table, and return whether something is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.sweep", description=__doc__)
     parser.add_argument("--what", choices=["single", "batch", "all"], default="all")
+    parser.add_argument("--fault", choices=GROUPS, action="append", help="only this kind; may be given again")
     parser.add_argument("--limit", type=int, default=5_000, help="most points of each group")
     parser.add_argument("--minutes", type=float, default=55.0, help="after which no further point is begun")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-
-    import tests.conftest  # noqa: F401 - gives this process an Airflow home of its own, before Airflow is imported
-    from tests.sweep.sweep import is_wrong, swept, table
-    from tests.sweep.vendor import running_vendor
-
+    faults = asked.fault or GROUPS
     whats = ["single", "batch"] if asked.what == "all" else [asked.what]
     folder, begun = Path(tempfile.mkdtemp(prefix="sweep-")), time.monotonic()
     try:
         with running_vendor() as url:
             connect(url)
-            verdicts = swept(url, folder, whats, limit=asked.limit, seconds=asked.minutes * 60, seed=asked.seed)
+            verdicts = swept(
+                url, folder, whats, faults=faults, limit=asked.limit, seconds=asked.minutes * 60, seed=asked.seed
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.write(f"{table(verdicts)}\n{len(verdicts)} points in {time.monotonic() - begun:.0f} s\n")

@@ -107,7 +107,8 @@ class Counter:
                 result.close()
             elif isinstance(result, int):
                 os.close(result)
-        raise ERRORS[where][fault.how]()
+        error = ERRORS[where][fault.how]()
+        raise error
 
     def _done(self, effect: Callable[[], Any]) -> Any:
         self._inside.busy = True
@@ -161,7 +162,7 @@ def faulty(counter: Counter, folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
 
 def _wrap_storage(counter: Counter, folder: str) -> None:
@@ -177,14 +178,14 @@ def _wrap_storage(counter: Counter, folder: str) -> None:
 
     for name in STORAGE:
         setattr(os, name, wrapped(getattr(os, name)))
-    builtins.open = io.open = wrapped(io.open)  # type: ignore[assignment]
+    builtins.open = io.open = wrapped(io.open)
 
 
 def hurry() -> None:
     """Shorten what is waited for where nothing is to come: pauses between attempts, and the disk."""
     import importlib
 
-    os.fsync = lambda _: None
+    os.fsync = lambda fd: None  # noqa: ARG005 - as os names it
     for path, value in {
         "airflow_imagepipeline.policy.resending._SUBMIT_CAP": 0.02,
         "airflow_imagepipeline.policy.waiting._LONGEST_BACKOFF": 0.05,
@@ -200,4 +201,4 @@ def hurry() -> None:
             setattr(found, name, value)
     # A pause of a second tells no more than one of a hundredth.
     sleep = time.sleep
-    time.sleep = lambda seconds: sleep(min(seconds, 0.05))
+    time.sleep = lambda seconds: sleep(min(float(seconds), 0.05))

@@ -22,9 +22,12 @@ from tests.sweep.lives import End, Life
 from tests.sweep.vendor import CHARGES
 
 MOST_TRIES: Final = 9
+GROUPS: Final = ("killed", "superseded", *ERRORS)
 DELETABLE: Final = "lease"
 """The folder of a ledger that may be deleted while nothing runs."""
 PROCESSES: Final = 2
+MOST_NAMED: Final = 20
+"""How many points of a kind are named below the table."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Sweep:
             self._live(Life(point.what, point.mode, self.url, folder), point.fault, verdict)
         except Exception as error:  # noqa: BLE001 - one point that cannot be judged is reported, the others go on
             verdict.error = f"{type(error).__name__}: {error}"
-        if not (verdict.twice or verdict.lost or verdict.missing or verdict.error):
+        if not is_wrong(verdict):
             shutil.rmtree(folder, ignore_errors=True)
         return verdict
 
@@ -113,7 +116,7 @@ class Sweep:
             if end.is_final or life.try_number > life.max_tries:
                 # A job whose id lies anywhere must not be thrown away by a human who was told that it is not known.
                 known = {image: len(jobs) for image, jobs in charges.items() if any(map(life.known, jobs))}
-                if life.what == "single" and end.kind not in {"SubmissionUncertain"}:
+                if life.what == "single" and end.kind != "SubmissionUncertain":
                     known.clear()
                 life.clear()
                 decisions += 1
@@ -148,9 +151,16 @@ class Sweep:
                 shutil.rmtree(folder)
             life.next_night(night)
             end = life.start(Fault()).end()
+            while end.kind != "success" and not end.is_final and life.try_number <= life.max_tries:
+                verdict.ends.append(f"{night}: {end.kind}")
+                life.next_try()
+                end = life.start(Fault()).end()
             verdict.ends.append(f"{night}: {end.kind}")
             now = self._charges(life)
             verdict.twice += [image for image in life.images if len(now.get(image, [])) > len(charges.get(image, []))]
+            if end.kind != "success":
+                verdict.error = f"{night}, after {DELETABLE}/ was deleted: {end.kind}: {end.message[:200]}"
+                return
             done = {image for image, outcome in end.outcomes.items() if outcome in {"landed", "reused"}}
             verdict.missing += sorted(set(life.images) - done)
 
@@ -169,13 +179,13 @@ def points(what: str, mode: str, clean: End) -> Iterator[Point]:
     """Yield every point of a life, from what a life without a fault has counted."""
     for line in range(1, clean.lines + 1):
         yield Point(what, mode, "killed", Fault("line", line, "kill"))
-        yield Point(what, mode, "paused, superseded", Fault("line", line, "pause"))
+        yield Point(what, mode, "superseded", Fault("line", line, "pause"))
     for where, kinds in ERRORS.items():
         for at in range(1, clean.calls[where] + 1):
             for how in kinds:
                 for late in (False, True):
                     for lasting in (False, True):
-                        yield Point(what, mode, f"{where} fails", Fault(where, at, how, late, lasting))
+                        yield Point(what, mode, where, Fault(where, at, how, late, lasting))
 
 
 def chosen(every: Sequence[Point], limit: int, source: random.Random) -> list[Point]:
@@ -223,11 +233,14 @@ def _work(sweep: Sweep, todo: Sequence[Point], worker: int, until: float, send: 
     os._exit(0)
 
 
-def swept(url: str, folder: Path, whats: Sequence[str], *, limit: int, seconds: float, seed: int) -> list[Verdict]:
+def swept(
+    url: str, folder: Path, whats: Sequence[str], *, faults: Sequence[str], limit: int, seconds: float, seed: int
+) -> list[Verdict]:
     """
     Run the sweep.
 
     :param whats: of ``single`` and ``batch``.
+    :param faults: of :data:`GROUPS`.
     :param limit: most points of each group.
     :param seconds: after which no further point is begun.
     """
@@ -240,7 +253,7 @@ def swept(url: str, folder: Path, whats: Sequence[str], *, limit: int, seconds: 
                 if name.startswith(("airflow", "aiohttp", "requests", "PIL", "urllib3", "fsspec", "upath", "tenacity")):
                     with suppress(Exception):
                         importlib.import_module(name)
-            every += points(what, mode, sweep.clean(what, mode))
+            every += (point for point in points(what, mode, sweep.clean(what, mode)) if point.group in faults)
     todo = chosen(every, limit, random.Random(seed))
     return run(sweep, todo, seconds=seconds - (time.monotonic() - begun))
 
@@ -258,7 +271,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
         "missing",
         "no end",
     )
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for what, group in sorted({(verdict.what, verdict.group) for verdict in verdicts}):
         of = [verdict for verdict in verdicts if (verdict.what, verdict.group) == (what, group)]
         figures = Counter[str]()
@@ -279,15 +292,19 @@ def table(verdicts: Sequence[Verdict]) -> str:
 
 
 def _wrong(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    for verdict in verdicts:
-        for name in ("twice", "lost", "missing", "error"):
-            if found := getattr(verdict, name):
-                yield f"{name}: {verdict.point}: {', '.join(verdict.ends)}; {found}"
+    for name in ("twice", "lost", "missing", "error"):
+        of = [verdict for verdict in verdicts if getattr(verdict, name)]
+        for verdict in of[:MOST_NAMED]:
+            found = getattr(verdict, name)
+            images = found if isinstance(found, str) else ", ".join(sorted(set(found)))
+            yield f"{name}: {verdict.point}: {', '.join(verdict.ends)}; {images}"
+        if len(of) > MOST_NAMED:
+            yield f"{name}: {len(of) - MOST_NAMED} more"
 
 
 def is_wrong(verdict: Verdict) -> bool:
-    """Tell whether what must never happen has happened."""
-    return bool(verdict.twice or verdict.lost or verdict.missing)
+    """Tell whether what must never happen has happened, or the life did not come to an end that can be judged."""
+    return bool(verdict.twice or verdict.lost or verdict.missing or verdict.error)
 
 
 def _text(file: Path) -> str:

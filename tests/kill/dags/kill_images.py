@@ -7,22 +7,27 @@ inside its own code; the answer comes when the suite wants it to, so that a proc
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from airflow.sdk import dag
 
+from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.operators.imagepipeline import ImageToImageOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_imagepipeline.contract.calls import Call
     from airflow_imagepipeline.contract.job import Job
     from airflow_imagepipeline.contract.parameters import ImageToImageParameters
+
+T = TypeVar("T")
 
 LONGEST_STAY = 180.0
 
@@ -45,14 +50,22 @@ def point(hook: ImagePipelineHook, place: str, prompt: str) -> None:
 
 
 class PointedHook(ImagePipelineHook):
-    """A hook with a point on either side of the request that is paid for."""
+    """A hook with a point before a submission is recorded, and one on either side of the request that is paid for."""
 
     def submit_job(self, parameters: ImageToImageParameters, links: Any = None) -> Job:  # type: ignore[override]
-        """Submit, between two points."""
-        point(self, "before the request", parameters.prompt)
-        job = super().submit_job(parameters, links)
-        point(self, "after the answer", parameters.prompt)
-        return job
+        """Submit, after a point."""
+        point(self, "before the record", parameters.prompt)
+        return super().submit_job(parameters, links)
+
+    def send(self, call: Call[T]) -> T:
+        """Send, between two points if it is a submission."""
+        if call.request.kind is not RequestKind.SUBMIT:
+            return super().send(call)
+        prompt = json.loads(call.request.body or b"")["prompt"]
+        point(self, "before the request", prompt)
+        answer = super().send(call)
+        point(self, "after the answer", prompt)
+        return answer
 
 
 class PointedOperator(ImageToImageOperator):
