@@ -26,6 +26,7 @@ class BatchOptions:
     :param defer_after: seconds; with nothing to do for longer than this, the worker is given up. None never does.
     :param overwrite: whether an existing file of another content may be replaced.
     :param redo_rejected: how often a rejected row is submitted again, with another seed and inside the budget.
+    :param link_identity: what of a link names its image, see :func:`link_identity`.
     """
 
     max_in_flight: int = 50
@@ -39,6 +40,7 @@ class BatchOptions:
     defer_after: float | None = None
     overwrite: bool = False
     redo_rejected: int = 0
+    link_identity: str | tuple[str, ...] | None = None
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> BatchOptions:

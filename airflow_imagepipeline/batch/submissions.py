@@ -204,6 +204,8 @@ class Submissions:
             attempts=attempts or 0,
             spent=spent or {},
             replaces=replaces or "",
+            owner=row.owner,
+            query=row.query,
         )
 
     async def _request(self, row: PlannedRow) -> tuple[JobParameters, dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from airflow_imagepipeline.contract.text import cleaned
 
@@ -25,6 +25,11 @@ class PlannedRow:
     :param treatment: what is to be done with it, see ``policy.batch.Treatment``.
     :param tags: by what each input can be known again, in their order: ``ETag:size`` of an object, SHA-256 of a file,
         the user's ``version`` of a link (empty where there is none).
+    :param owner: names the input by its address alone, whatever its bytes are: 12 hexadecimal digits.
+    :param query: of links with a query that counts: parameter to a digest of its value, and under the empty name a
+        digest of the work as if no query counted.
+    :param old_key: the key that version 0.1.0 gave the same work, where it was another; empty once the row is decided.
+    :param old_stem: the file stem that version 0.1.0 gave it, likewise.
     :param earlier: what the ledger knew of the same work when the plan was made, as its payload; empty for nothing.
     """
 
@@ -37,10 +42,15 @@ class PlannedRow:
     treatment: str = "submit"
     earlier: Mapping[str, Any] = field(default_factory=dict, repr=False)
     tags: list[str] = field(default_factory=list)
+    owner: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    old_key: str = ""
+    old_stem: str = ""
 
     def to_line(self) -> str:
         """Return the row as one line of JSON, without its end."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        values = {name: value for name, value in asdict(self).items() if value or name not in _MAY_LACK}
+        return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_line(cls, line: str) -> Self:
@@ -54,3 +64,6 @@ class PlannedRow:
         except (TypeError, ValueError) as exc:
             msg = f"not a row of a plan: {cleaned(line, 80)}"
             raise ValueError(msg) from exc
+
+
+_MAY_LACK: Final = frozenset({"owner", "query", "old_key", "old_stem"})

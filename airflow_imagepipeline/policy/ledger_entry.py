@@ -55,6 +55,8 @@ class LedgerEntry:
     :param checks: what the checks found.
     :param replaces: stem of the files that this very work has landed before, whose place its images may take; empty
         when there are none.
+    :param owner: names the input whose picture the images are, see :class:`PlannedRow`; version 0.1.0 wrote none.
+    :param query: what the queries of its links were, see :class:`PlannedRow`.
     :param spent: run to jobs and their price: what was paid for this work before the plan that wrote this was made.
     """
 
@@ -78,6 +80,8 @@ class LedgerEntry:
     checks: Mapping[str, Any] = field(default_factory=dict)
     replaces: str = ""
     spent: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    owner: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_under_way(self) -> bool:

@@ -10,10 +10,14 @@ from typing import BinaryIO, Final
 
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters, NotSent
 from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.storage import disk
 
 LARGEST_INPUT: Final = 20 * 1000 * 1000
 """Bytes of one upload at most, as the vendor's page says."""
 
+ARCHIVED: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes of objects that must be restored before anybody can read them (GLACIER_IR is none)."""
+_RESTORED: Final = 'ongoing-request="false"'
 _CHUNK: Final = 32 * 1024
 _NOT_FOUND: Final = 404
 _UNEXPLAINED: Final = frozenset({400, 403})
@@ -93,6 +97,8 @@ class InputTags:
         except Exception as exc:
             lasting = isinstance(exc, ParamValidationError) or self._is_of_the_object(exc, bucket, key)
             raise _unreadable(address, exc, lasting=lasting) from exc
+        kind = found.get("StorageClass", "")
+        refuse_unreadable(address, found["ContentLength"], "" if _RESTORED in found.get("Restore", "") else kind)
         return f"{found['ETag'].strip(chr(34))}:{found['ContentLength']}"
 
     def _is_of_the_object(self, error: Exception, bucket: str, key: str) -> bool:
@@ -126,7 +132,24 @@ class InputTags:
             raise NotSent(str(exc)) from exc
         if size > LARGEST_INPUT:
             raise _too_large(address)
+        refuse_unreadable(address, size)
         return digest.hexdigest()
+
+
+def refuse_unreadable(address: str, size: int, kind: str = "") -> None:
+    """
+    Refuse an input of which it is known for free that nobody can read an image from it.
+
+    :param size: bytes.
+    :param kind: its storage class on S3.
+    :raises InvalidParameters: saying why.
+    """
+    if not size:
+        msg = f"{cleaned(address, 120)} is empty (0 bytes): put the photo there again, or take the file away"
+        raise InvalidParameters(msg)
+    if kind in ARCHIVED:
+        msg = f"{cleaned(address, 120)} is archived (storage class {kind}): restore it, or copy it to another class"
+        raise InvalidParameters(msg)
 
 
 def _unreadable(address: str, error: Exception, *, lasting: bool) -> ImagePipelineError:
@@ -158,5 +181,5 @@ def _opened(address: str, aws_conn_id: str | None) -> Iterator[BinaryIO]:
         return
     from airflow.sdk import ObjectStoragePath
 
-    with ObjectStoragePath(address if "://" in address else f"file://{address}").open("rb") as file:
+    with ObjectStoragePath(disk.one_address(address)).open("rb") as file:
         yield file

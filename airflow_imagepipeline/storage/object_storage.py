@@ -98,7 +98,7 @@ class ObjectStorageFolder(Folder):
     def _children(self, folder: str) -> Iterator[tuple[str, int | None]]:
         for found in self._path.fs.ls(folder, detail=True):
             name = found["name"].rstrip("/").rpartition("/")[2]
-            yield name, None if found["type"] == "directory" else int(found.get("size") or 0)
+            yield name, None if found["type"] == "directory" else _size(found.get("size"))
 
     def content(self, name: str) -> bytes | None:
         """Return the bytes of a file, or None."""
@@ -193,6 +193,11 @@ def _walk(
             yield from _walk(children, f"{folder.rstrip('/')}/{name.rstrip('/')}", prefix, inside)
         elif size is not None and inside.startswith(prefix) and not disk.is_unfinished(name):
             yield Listed(inside, size, "")
+
+
+def _size(told: int | None) -> int:
+    # Not every file system knows a file's size, and none of it is not the same as nothing in it.
+    return -1 if told is None else int(told)
 
 
 def _copied(source: BinaryIO, sink: BinaryIO) -> str:

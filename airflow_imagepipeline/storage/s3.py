@@ -19,6 +19,7 @@ from airflow_imagepipeline.storage.folder import (
     StorageFailed,
     StoredFile,
 )
+from airflow_imagepipeline.storage.inputs import ARCHIVED
 from airflow_imagepipeline.storage.s3_client import LazyS3Client, code_of, may_pass, s3_client
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class S3Folder(Folder):
             for page in pages:
                 for found in page.get("Contents", []):
                     if not found["Key"].endswith("/"):
-                        yield Listed(found["Key"][skipped:], found["Size"], found["ETag"].strip('"'))
+                        kind = found.get("StorageClass", "")
+                        archived = kind if kind in ARCHIVED else ""
+                        yield Listed(found["Key"][skipped:], found["Size"], found["ETag"].strip('"'), archived)
 
     def content(self, name: str) -> bytes | None:
         """Return the bytes of an object, or None."""

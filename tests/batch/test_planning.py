@@ -47,13 +47,18 @@ def test_a_row_is_planned_whole(planned: Plan) -> None:
     found = only(planned([row], request=request, file_stem="{colour}/{name}-{index}"))
 
     assert re.fullmatch("[0-9a-f]{32}", found.key)
+    assert re.fullmatch("[0-9a-f]{32}", found.old_key)
+    assert re.fullmatch("[0-9a-f]{12}", found.owner)
     assert found == PlannedRow(
         index=0,
         input="https://photos.test/Cup%20A.png",
         key=found.key,
-        arguments={"prompt": "red Cup-A no. 0", "strength": 0.5, "seed": 7, "init_image": row["init_image"]},
-        stem="red/Cup-A-0",
+        arguments={"prompt": "red Cup A no. 0", "strength": 0.5, "seed": 7, "init_image": row["init_image"]},
+        stem="red/Cup A-0",
         tags=[""],
+        owner=found.owner,
+        old_key=found.old_key,
+        old_stem="red/Cup-A-0",
     )
 
 
@@ -86,10 +91,10 @@ def test_rows_are_data_and_never_a_template(planned: Plan) -> None:
 @pytest.mark.parametrize(
     ("address", "name"),
     [
-        ("https://a.test/in/Red%20cup%20(1).final.png?w=1#x", "Red-cup-1-.final"),
-        ("https://a.test", ""),
-        ("https://a.test/%E9%9D%B4.png", ""),
-        ("s3://bucket/in/cup?#1.png", "cup-1"),
+        ("https://a.test/in/Red%20cup%20(1).final.png?w=1#x", "Red cup (1).final"),
+        ("https://a.test/%E9%9D%B4.png", "靴"),
+        ("https://a.test/So%CC%88fa.png", "Söfa"),
+        ("s3://bucket/in/cup?#1.png", "cup?#1"),
         ("s3://bucket/cup", "cup"),
     ],
 )
@@ -137,17 +142,17 @@ def test_the_request_may_make_the_address(planned: Plan) -> None:
         pytest.param(
             "https://a.test/x",
             {"request": {"prompt": "{sku}"}},
-            "prompt: there is no column 'sku'; the row has: index, init_image, name",
+            "prompt: there is no column 'sku'; the row has: file, folder, index, init_image, name, path",
             id="unknown column",
         ),
         pytest.param("https://a.test/x", {"file_stem": "{sku}"}, "file_stem: there is no column 'sku'", id="stem"),
         pytest.param(
             {"init_image": "https://a.test/x", "s": "../a"},
             {"file_stem": "{s}"},
-            "file_stem: '../a' may hold letters",
+            "file_stem: '../a' is empty, or has an empty part, '.' or '..'",
             id="a stem that leaves the folder",
         ),
-        pytest.param("https://a.test/", {"file_stem": "{name}"}, "file_stem: '' may hold", id="an empty stem"),
+        pytest.param("https://a.test/", {"file_stem": "{name}"}, "file_stem: '' is empty", id="an empty stem"),
         pytest.param(
             "/in/cup.png",
             {"edit": True, "upload_inputs": False},
@@ -291,8 +296,8 @@ def test_the_second_of_two_different_requests_may_not_take_the_name_of_the_first
     rows.append(rows[0])
     found = planned(rows, file_stem="{sku}")
     assert [bool(row.invalid) for row in found] == [False, False, True, True, False]
-    assert "another row has this name: 'a'" in found[2].invalid
-    assert "tells them apart" in found[2].invalid
+    assert f"its name 'a' is that of another row, 'a' of {LINK.format(0)}: give a file_stem" in found[2].invalid
+    assert "{folder}/{file}" in found[2].invalid
     assert found[2].input == LINK.format(2)
     assert found[4].key == found[0].key
 
@@ -339,7 +344,7 @@ def many(kind: str, count: int, folder: Path) -> object:
         (folder / "rows.csv").write_text(f"input_image\n{lines}\n")
         return f"{folder}/rows.csv"
     for number in range(count):
-        (folder / f"photo-{number:05}.png").touch()
+        (folder / f"photo-{number:05}.png").write_bytes(b"x")
     return str(folder)
 
 
