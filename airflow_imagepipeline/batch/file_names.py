@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SAMPLES: Final = 4
 """Images that a job makes at most."""
+_SIDECAR: Final = ".json"
 _LANDS: Final = frozenset({Treatment.SUBMIT, Treatment.TAKE_UP})
 _STABLE: Final = (
     "a file_stem must go with the input (its {path}, a number of the article), not with its place in the list"
@@ -48,8 +49,11 @@ class FileNames:
 
     def is_taken(self, stem: str | None) -> bool:
         """Tell whether there is a file under a stem."""
-        files = (f"{stem}-{sample:02d}." for sample in range(_SAMPLES))
-        return stem is not None and any(map(self._scratch.has_file_like, files))
+        return bool(self._files(stem))
+
+    def _files(self, stem: str | None) -> list[str]:
+        starts = () if stem is None else [f"{stem}-{sample:02d}." for sample in range(_SAMPLES)]
+        return [name for start in starts for name in self._scratch.files_like(start)]
 
     def is_renamed(self, row: PlannedRow) -> bool:
         """Tell whether an image of the name that version 0.1.0 gave the row is there, and none of its new name."""
@@ -57,9 +61,11 @@ class FileNames:
 
     def refusal(self, row: PlannedRow, treatment: Treatment, earlier: LedgerEntry | None) -> str:
         """Return why a row must not go on under its name; empty when it may."""
-        if treatment in _LANDS and self.is_taken(row.stem):
+        if treatment in _LANDS and (files := self._files(row.stem)):
             where = f"{row.stem} in {self._destination}"
-            if other := self._other_owner(row):
+            # What is said of a picture may outlive it: who removed the picture has freed its name.
+            is_there = not all(name.endswith(_SIDECAR) for name in files)
+            if is_there and (other := self._other_owner(row)):
                 return (
                     f"{where} is the picture of another input ({other}), which alone may replace it: {_STABLE}. Give "
                     "another file_stem, or remove that picture"

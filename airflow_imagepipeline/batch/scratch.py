@@ -180,10 +180,10 @@ class Scratch:
         """Tell whether a file of this name was taken in."""
         return self._database.execute("SELECT 1 FROM file WHERE name = ?", (name,)).fetchone() is not None
 
-    def has_file_like(self, start: str) -> bool:
-        """Tell whether the name of a file begins like this, for a file system that tells no case from another."""
-        query = "SELECT 1 FROM file WHERE folded >= ? AND folded < ? LIMIT 1"
-        return self._database.execute(query, _range(folded_name(start))).fetchone() is not None
+    def files_like(self, start: str) -> list[str]:
+        """Return the names of files that begin like this, for a file system that tells no case from another."""
+        query = "SELECT name FROM file WHERE folded >= ? AND folded < ?"
+        return [name for (name,) in self._database.execute(query, _range(folded_name(start)))]
 
 
 def _range(start: str) -> tuple[str, str]:
