@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_imagepipeline.batch.file_names import FileNames
 from airflow_imagepipeline.contract.errors import InvalidParameters
+from airflow_imagepipeline.contract.planned_row import QUERY_DIGITS
 from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Treatment, spent_before, spent_by, treatment_of
 from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _SHOWN: Final = 10
 _FEW: Final = 10
 """One link in so many that comes with another query is a photo that was replaced, say; more are signed anew."""
-_KEY_DIGITS: Final = 32
 
 
 @dataclass(frozen=True)
@@ -104,39 +104,43 @@ def decided_rows(
     :param scratch: holds the ledger's newest entries, and the files in the destination.
     :param report: is told of every row.
     """
-    names = FileNames(scratch, decision.destination, overwrite=decision.overwrite)
+    names, new = FileNames(scratch, decision.destination, overwrite=decision.overwrite), 0
     for place, row in enumerate(rows):
         decided = _decided(_under_known_key(row, scratch, decision), place, scratch, decision, names)
-        is_new = decided.treatment == Treatment.SUBMIT.value
+        is_submitted = decided.treatment == Treatment.SUBMIT.value
+        # A link with another query may have been refused for its name, too.
+        is_new = is_submitted or (bool(decided.invalid) and not row.invalid)
+        new += is_new
         if row.query and not row.invalid:
             scratch.note_query("new" if is_new else "other", decided.key, row.query)
-        report.count(decided, is_renamed=is_new and names.is_renamed(row))
+        report.count(decided, is_renamed=is_submitted and names.is_renamed(row))
         yield replace(decided, old_key="", old_stem="")
     if decision.counts is None:
-        _refuse_resigned(scratch, report)
+        _refuse_resigned(scratch, new)
 
 
 def _under_known_key(row: PlannedRow, scratch: Scratch, decision: Decision) -> PlannedRow:
     """Return a row under the key by which the ledger knows its work; under its own where it does not."""
     if row.invalid:
         return row
-    # The second is for a row whose own key stands for another input since version 0.1.0.
-    apart = f"{row.owner}{row.key}"[:_KEY_DIGITS]
+    # For a row whose own key stands for a link of another query since version 0.1.0.
+    apart = row.key[::-1]
     for key in filter(None, (row.key, apart, row.old_key)):
         found = scratch.newest(key)
-        if found is not None and found.get("owner", "") in {"", row.owner} and scratch.claim(key, row.key):
+        is_same = found is not None and (not found.get("owner") or found.get("query", {}) == row.query)
+        if is_same and scratch.claim(key, row.key):
             return replace(row, key=key)
     if decision.counts is not None:
-        wanted = row.query or {"": row.key[: len(row.owner)]}
+        wanted = row.query or {"": row.key[:QUERY_DIGITS]}
         for key, query in scratch.known_queries(wanted[""]):
             if wanted.items() <= query.items() and scratch.claim(key, row.key):
                 return replace(row, key=key)
     return replace(row, key=row.key if scratch.claim(row.key, row.key) and scratch.newest(row.key) is None else apart)
 
 
-def _refuse_resigned(scratch: Scratch, report: PlanReport) -> None:
+def _refuse_resigned(scratch: Scratch, new: int) -> None:
     """Stop before links that are signed in a way that is not known are paid for again."""
-    count, new = 0, report.treatments[Treatment.SUBMIT]
+    count = 0
     names: set[str] = set()
     changed: set[str] = set()
     for query, known in scratch.resigned():

@@ -23,14 +23,13 @@ from airflow_imagepipeline.batch.tables import SourceRow
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.job_parameters import JobParameters, is_unset
 from airflow_imagepipeline.contract.links import is_file, link_identity, query_of
-from airflow_imagepipeline.contract.planned_row import PlannedRow
+from airflow_imagepipeline.contract.planned_row import QUERY_DIGITS, PlannedRow
 from airflow_imagepipeline.contract.text import cleaned, without_signature
 from airflow_imagepipeline.policy.placeholders import columns_in, filled, is_missing
 from airflow_imagepipeline.storage import disk
 from airflow_imagepipeline.storage.folder import LONGEST_NAME, checked_stem, folded_name
 
 _KEY_DIGITS: Final = 32
-_DIGITS: Final = 12
 _LONGEST_VERSION: Final = 1000
 _AFTER_PATH: Final = re.compile(r"[?#].*", re.DOTALL)
 _OUTSIDE_OLD_NAMES: Final = re.compile(r"[^A-Za-z0-9._\-]+")
@@ -107,6 +106,11 @@ class _Wish:
     destination: str
 
     @cached_property
+    def columns_of_name(self) -> set[str]:
+        """The columns that the file name is made of."""
+        return columns_in(self.file_stem)
+
+    @cached_property
     def asks_for_name(self) -> bool:
         """Whether the request, and not only the file name, holds the name of the input."""
         return "name" in columns_in({name: value for name, value in self.request.items() if name != self.link_field})
@@ -137,6 +141,7 @@ class _Draft:
     invalid: str = ""
     number: int = 0
     """Decides which shard the row belongs to."""
+    owner: str = ""
     without_queries: str = ""
     """The fingerprint as if no query of a link counted; empty where none has one that counts."""
     old_fingerprint: str = ""
@@ -172,15 +177,19 @@ def _draft(index: int, row: SourceRow, given: Any, wish: _Wish) -> _Draft:
         _refuse_files(wish.link_field, given if isinstance(given, list | tuple) else [given])
     has_query = any("?" in wish.identity(address) for address in filter(_is_link, addresses))
     old, old_columns = _as_before(row, given, columns, wish, parameters)
+    stem = _stem(wish, columns)
+    # Who names a picture by a column of his own says himself whose it is.
+    is_by_address = stem is None or wish.columns_of_name & (columns.keys() - row.columns.keys())
     return _Draft(
         index,
         _shown(next(iter(addresses), ""), wish),
         addresses,
         _arguments(parameters),
         parameters.fingerprint(wish.identity),
-        _stem(wish, columns),
+        stem,
         _version(row.columns.get("version")),
         row.tag if row.columns.get(wish.link_field) == given else "",
+        owner=_short([wish.identity(address) for address in addresses] if is_by_address else folded_name(str(stem))),
         number=_number([without_signature(address) for address in old.inputs()]),
         without_queries=parameters.fingerprint(partial(link_identity, counts="path")) if has_query else "",
         old_fingerprint=old.fingerprint(),
@@ -244,8 +253,8 @@ def _planned(draft: _Draft, identities: Identities, salt: str, wish: _Wish) -> P
     query = {}
     if draft.without_queries:
         values = [query_of(wish.identity(address)) for address in filter(_is_link, draft.addresses)]
-        query = {name: _digest([value.get(name) for value in values])[:_DIGITS] for value in values for name in value}
-        query[""] = key(draft.without_queries, partial(link_identity, counts="path"))[:_DIGITS]
+        query = {name: _short([value.get(name) for value in values]) for value in values for name in value}
+        query[""] = key(draft.without_queries, partial(link_identity, counts="path"))[:QUERY_DIGITS]
     return PlannedRow(
         draft.index,
         draft.input,
@@ -253,7 +262,7 @@ def _planned(draft: _Draft, identities: Identities, salt: str, wish: _Wish) -> P
         draft.arguments,
         draft.stem,
         tags=[known[-1] if known[0] == "link" else known[-2] for known in inputs],
-        owner=_digest([wish.identity(address) for address in draft.addresses])[:_DIGITS],
+        owner=draft.owner,
         query=query,
         old_key="" if old == own else old,
         old_stem="" if draft.old_stem == draft.stem else draft.old_stem,
@@ -361,6 +370,10 @@ def _set(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _number(value: object) -> int:
     return int(_digest(value)[:15], 16)
+
+
+def _short(value: object) -> str:
+    return _digest(value)[:QUERY_DIGITS]
 
 
 def _digest(value: object) -> str:

@@ -9,6 +9,9 @@ from typing import Any, Final, Self
 
 from airflow_imagepipeline.contract.text import cleaned
 
+QUERY_DIGITS: Final = 12
+"""Length of the digests in :attr:`PlannedRow.query`."""
+
 
 @dataclass(frozen=True)
 class PlannedRow:
@@ -25,7 +28,8 @@ class PlannedRow:
     :param treatment: what is to be done with it, see ``policy.batch.Treatment``.
     :param tags: by what each input can be known again, in their order: ``ETag:size`` of an object, SHA-256 of a file,
         the user's ``version`` of a link (empty where there is none).
-    :param owner: names the input by its address alone, whatever its bytes are: 12 hexadecimal digits.
+    :param owner: names whose picture has the row's file name, 12 hexadecimal digits: the input by its address alone,
+        whatever its bytes are; or the name itself, where it is made of the user's own columns.
     :param query: of links with a query that counts: parameter to a digest of its value, and under the empty name a
         digest of the work as if no query counted.
     :param old_key: the key that version 0.1.0 gave the same work, where it was another; empty once the row is decided.

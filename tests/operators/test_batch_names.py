@@ -42,7 +42,7 @@ def test_a_picture_that_is_reused_is_not_replaced_by_that_of_another_row(
     moved = [{**row, "sku": f"t{i}"} for i, row in enumerate(old)]
     inputs = [*moved[:new_row], new, *moved[new_row:]]
 
-    with fails_with(BatchFailed, "1 of 3 rows are invalid", "picture of another input", "file_stem must go with the"):
+    with fails_with(BatchFailed, "1 of 3 rows are invalid", "replace", "file_stem must go with the input"):
         nights.run("n2", inputs, overwrite=True)
     assert nights.paid == 0
 
@@ -188,18 +188,29 @@ def test_a_picture_is_never_replaced_by_that_of_another_input(
 
 @only_current
 @pytest.mark.real_input("A2")
-def test_a_picture_stays_its_inputs_after_a_redo_that_brought_none(nights: Nights) -> None:
-    rows = [{"input_image": f"{nights.emulator.url}/photos/1.png", "sku": "s0", "word": "old"}]
-    filtered(nights, rows)
+def test_a_picture_stays_its_inputs_after_a_redo_that_brought_none(nights: Nights, tmp_path: Path) -> None:
+    one, other = (catalogue(tmp_path / name, f"{name}/cup.png") for name in ("a", "b"))
+    recipe = {**BY_NAME, "on_invalid_row": "fail"}
+    with pytest.MonkeyPatch.context() as vendor, fails_with(BatchFailed, "1 filtered"):
+        vendor.setattr(CANNED, lambda _: (BLACK,))
+        nights.run("n1", one, **recipe)
     nights.settings.fail_next = ["MODEL_ERROR"]
     with ends_badly("1 failed"):
-        nights.clear(rows)
-    # What the ledger then says is summed up.
-    other = [{**rows[0], "input_image": f"{nights.emulator.url}/photos/2.png"}]
+        nights.clear(one, **recipe)
     with fails_with(BatchFailed, "is the picture of another input"):
-        nights.run("n2", other, overwrite=True)
+        nights.run("n2", other, **recipe)
     assert nights.paid == 0
-    assert (nights.folder / "s0-00.png").read_bytes() == BLACK
+    assert (nights.folder / "cup-00.png").read_bytes() == BLACK
+
+
+@only_current
+@pytest.mark.real_input("A2")
+def test_who_names_a_picture_by_a_column_says_himself_whose_it_is(nights: Nights) -> None:
+    (row,) = nights.rows(1)
+    assert counts(nights.run("n1", [row])) == {"landed": 1}
+    moved = [{**row, "input_image": f"{nights.emulator.url}/photos/of-today/0.png"}]
+    assert counts(nights.run("n2", moved, overwrite=True)) == {"landed": 1}
+    assert nights.images() == ["s0-00.png"]
 
 
 @only_current

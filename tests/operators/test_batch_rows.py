@@ -320,3 +320,31 @@ def test_what_is_given_to_defer_may_be_dropped(nights: Nights, mode: str, monkey
     nights.settings.job_seconds = 0.4
     assert counts(nights.run("n1", nights.rows(6), max_in_flight=3)) == {"landed": 6}
     assert (len(seen) >= 1, nights.paid, mode) == (True, 6, "triggerer")
+
+
+@only_current
+@pytest.mark.real_input("B1")
+@pytest.mark.parametrize("inputs", ["{root}/catlog/", "{root}/catlog/*.jpg"])
+def test_a_night_without_an_input_fails_unless_it_may_be_empty(nights: Nights, tmp_path: Path, inputs: str) -> None:
+    address = inputs.format(root=f"file://{tmp_path}")
+    with fails_with(SubmissionRefused, f"there is no folder file://{tmp_path}/catlog/", "on_empty='succeed'"):
+        nights.run("n1", address, upload_inputs=True)
+    assert nights.run("n2", address, upload_inputs=True, on_empty="succeed")["total"] == 0
+
+
+@only_current
+@pytest.mark.real_input("B6")
+def test_the_first_invalid_rows_are_named_a_line_each(nights: Nights) -> None:
+    good = nights.rows(1)
+    wrong = [{**row, "sku": "../up"} for row in nights.rows(13)]
+    with pytest.raises(BatchFailed) as caught:
+        nights.run("n1", [*good, *wrong])
+    first, *lines = str(caught.value).split("\n")
+    assert first.startswith("13 of 14 rows are invalid, so nothing was submitted. ")
+    assert nights.summary["manifest"] in first
+    assert [line.partition(":")[0] for line in lines[:10]] == [f"row {place}" for place in range(1, 11)]
+    assert all(row["input_image"] in line for row, line in zip(wrong, lines[:10], strict=False))
+    assert lines[10:] == ["row … and 3 more: the manifest names them all."]
+    outcomes = [row["outcome"] for row in nights.manifest()]
+    assert outcomes == ["not_submitted", *["invalid"] * 13]
+    assert nights.paid == 0
