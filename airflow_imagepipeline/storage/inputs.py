@@ -154,10 +154,18 @@ def refuse_unreadable(address: str, size: int, kind: str = "") -> None:
 
 def _unreadable(address: str, error: Exception, *, lasting: bool) -> ImagePipelineError:
     msg = (
-        f"{cleaned(address, 120)} cannot be read ({type(error).__name__}): check the address, its permissions and the "
+        f"{cleaned(address, 120)} cannot be read ({_said(error)}): check the address, its permissions and the "
         "connection."
     )
     return (InvalidParameters if lasting else NotSent)(msg)
+
+
+def _said(error: Exception) -> str:
+    """Return the storage's own code and words, where it has any."""
+    told = getattr(error, "response", None)
+    found = told.get("Error", {}) if isinstance(told, dict) else {}
+    words = " ".join(str(found[name]) for name in ("Code", "Message") if found.get(name))
+    return cleaned(words, 160) or type(error).__name__
 
 
 def _too_large(address: str) -> InvalidParameters:
