@@ -229,7 +229,7 @@ def checked_stem(stem: str, most: int = _LONGEST_STEM) -> str:
     shown = f"file_stem: {cleaned(stem, 120)!r}"
     parts = unicodedata.normalize("NFC", stem).split("/")
     if any(part in {"", ".", ".."} for part in parts):
-        msg = f"{shown} is empty, or has an empty part, '.' or '..' between its slashes: give a name inside the folder"
+        msg = f"{shown} may hold no empty part, no '.' and no '..' between its slashes, and none at its ends"
         raise InvalidParameters(msg)
     if any("\ud800" <= character <= "\udfff" for character in stem):
         msg = f"{shown} holds half a character (a lone surrogate), which no file name can"

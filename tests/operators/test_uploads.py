@@ -233,7 +233,7 @@ def test_a_storage_that_is_away_leaves_it_to_the_tasks_retries(
     once = {"retries": {"total_max_attempts": 1}}
     with ScriptedServer({"GET /bucket": [forever(answer(503))]}) as s3:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", aws_connection(s3.url, config_kwargs=once))
-        words = ("s3://bucket/a.png cannot be read (ClientError)", "a retry of the task submits")
+        words = ("s3://bucket/a.png cannot be read (503 Service Unavailable)", "a retry of the task submits")
         run_unsent(connection, SubmissionNotSent, "s3://bucket/a.png", mode, *words)
 
 
