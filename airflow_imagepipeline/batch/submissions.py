@@ -74,6 +74,7 @@ class Submissions:
         self._jobs = jobs
         self._source = random.SystemRandom()
         self._sending = 0
+        self._preparing = 0
         self._posting = 0
         self._without_budget = 0
         self._uncertain_in_a_row = 0
@@ -130,7 +131,7 @@ class Submissions:
 
     async def _has_budget(self) -> bool:
         # A submission under way may turn out to be refused, and a job in flight to be free: then there is room again.
-        while not (self._state.stopped or self._state.budget.has_room()):
+        while not (self._state.stopped or self._state.budget.has_room(self._preparing)):
             if not self._may_become_cheaper():
                 return False
             self._without_budget += 1
@@ -161,17 +162,17 @@ class Submissions:
 
     async def _submit(self, place: int, row: PlannedRow, sender: Sender) -> None:
         entry = self._intent(place, row)
+        # Its part of the budget is kept meanwhile: nothing is uploaded, or signed, that could not be paid for.
+        self._preparing += 1
         try:
             parameters, links = await self._request(row)
         except ImagePipelineError as error:
             phase = RowPhase.REFUSED if isinstance(error, InvalidParameters) else RowPhase.WITHDRAWN
             await self._steps.write(entry, phase, reason=str(error), reason_code="INPUT")
             return
+        finally:
+            self._preparing -= 1
         parameters = parameters.with_seed(self._source)
-        # Another row may have been quicker while the links were made.
-        if not await self._has_budget():
-            self._state.begun.discard(place)
-            return
         if self._state.stopped:
             # It stays begun: the next try sends it.
             return

@@ -122,11 +122,15 @@ class Budget:
         self._max_cost = max_cost
         self._price = price or 0.0
 
-    def has_room(self) -> bool:
-        """Tell whether one more submission may be sent."""
-        if self._max_jobs is not None and self.jobs >= self._max_jobs:
+    def has_room(self, beside: int = 0) -> bool:
+        """
+        Tell whether one more submission may be sent.
+
+        :param beside: submissions that are being prepared, and for which there must be room, too.
+        """
+        if self._max_jobs is not None and self.jobs + beside >= self._max_jobs:
             return False
-        return self._max_cost is None or self.cost + self._price <= self._max_cost + _EPSILON
+        return self._max_cost is None or self.cost + self._price * (beside + 1) <= self._max_cost + _EPSILON
 
     def part_of(self, jobs: int) -> int:
         """Return how many of these jobs may be submitted, at the price that is assumed."""

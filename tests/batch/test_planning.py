@@ -154,7 +154,9 @@ def test_the_request_may_make_the_address(planned: Plan) -> None:
             "file_stem: '../a' may hold no empty part, no '.' and no '..'",
             id="a stem that leaves the folder",
         ),
-        pytest.param("https://a.test/", {"file_stem": "{name}"}, "file_stem: '' may hold no empty part", id="an empty stem"),
+        pytest.param(
+            "https://a.test/", {"file_stem": "{name}"}, "file_stem: '' may hold no empty part", id="an empty stem"
+        ),
         pytest.param(
             "/in/cup.png",
             {"edit": True, "upload_inputs": False},
