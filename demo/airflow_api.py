@@ -67,6 +67,10 @@ class AirflowApi:
         """PATCH ``/api/v2{path}`` with ``body`` and return the decoded answer."""
         return self._request("PATCH", path, json=dict(body))
 
+    def delete(self, path: str) -> None:
+        """DELETE ``/api/v2{path}``."""
+        self._request("DELETE", path)
+
     def _request(self, method: str, path: str, **options: Any) -> Any:
         if "Authorization" not in self._client.headers:
             self._log_in()
@@ -202,7 +206,7 @@ def _decoded(answer: httpx.Response) -> Any:
     if answer.is_error:
         message = f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:300]}"
         raise ApiError(message, answer.status_code)
-    return answer.json()
+    return answer.json() if answer.content else None
 
 
 def _log_line(entry: str | dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import logging
 import os
@@ -18,8 +19,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 # Before anything imports Airflow: it reads these when it is imported, and would write into the reader's own home.
-_HOME = tempfile.mkdtemp(prefix="airflow-home-")
+_HOME = tempfile.mkdtemp(prefix="air-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+# Killed processes leave their temporary files: they go with this folder, and so does what pytest keeps.
+# The names are short, as messages cut long addresses.
+tempfile.tempdir = os.environ["TMPDIR"] = str(Path(_HOME, "t"))
+Path(tempfile.tempdir).mkdir()
 for _name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[_name]
 os.environ |= {
@@ -37,6 +42,15 @@ if TYPE_CHECKING:
     from tests.doubles.moto_server import Moto
     from tests.generations import Generation
     from tests.vendor import Vendor
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start one real Airflow at a time: two at once are too much for two cores."""
+    for item in items:
+        if item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.xdist_group("live"))
+
 
 _SERVERS = ("httpx", "httpcore", "uvicorn", "imagepipeline-emulator")
 """Loggers of the other side, which runs in this process: what it logs is not the provider's."""
@@ -82,7 +96,7 @@ def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Speak one generation of the API during a test, which runs once for each; see ``tests.generations``."""
     from tests import generations
 
-    (found,) = (one for one in generations.BOTH if request.param in (one, one.name))
+    (found,) = (one for one in generations.BOTH if request.param in (one, one.name, str(one)))
     monkeypatch.setattr(generations.Spoken, "generation", found)
     return found
 
@@ -134,7 +148,16 @@ def bucket(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def _database() -> None:
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=180)
+    """Make Airflow's database; tests that run side by side share what the first of them has migrated."""
+    shared = Path(_HOME).parent if "PYTEST_XDIST_WORKER" in os.environ else Path(_HOME)
+    own, migrated = Path(_HOME, "airflow.db"), shared / "migrated.db"
+    with (shared / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not migrated.exists():
+            command = [sys.executable, "-m", "airflow", "db", "migrate"]
+            subprocess.run(command, check=True, capture_output=True, timeout=180)  # noqa: S603 - this interpreter
+            shutil.copy(own, migrated)
+    shutil.copy(migrated, own)
 
 
 @pytest.fixture
@@ -143,6 +166,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 
     monkeypatch.setattr("airflow_imagepipeline.policy.waiting._LONGEST_BACKOFF", 0.05)
+    monkeypatch.setattr("airflow_imagepipeline.policy.waiting._SHORTEST_ROW", {})
     monkeypatch.setattr("airflow_imagepipeline.policy.resending._SUBMIT_CAP", 0.02)
     monkeypatch.setattr("airflow_imagepipeline.hooks.imagepipeline.LAST_LOOK", 0.6)
     monkeypatch.setattr(ImagePipelineHook.wait_for_job, "__kwdefaults__", {"poll_interval": 0.05})

@@ -16,18 +16,20 @@ import json
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, quote_plus
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from airflow.sdk.bases.operator import ExecutorSafeguard
 
 from airflow_imagepipeline.operators.imagepipeline import EditImageOperator, ImageToImageOperator
 from tests.airflow_versions import AirflowRescheduleException, TaskDeferred
-from tests.generations import CURRENT, spoken
+from tests.generations import BOTH, CURRENT, spoken
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -59,6 +61,29 @@ SENSOR_MODES: Final[Modes] = {
 }
 in_task_modes = pytest.mark.parametrize("mode", TASK_MODES)
 in_sensor_modes = pytest.mark.parametrize("mode", SENSOR_MODES)
+
+
+def in_turn(
+    names: str, cases: Iterable[Any], *, mode: str = "mode", modes: Iterable[str] = TASK_MODES
+) -> pytest.MarkDecorator:
+    """
+    Run each case once: in one generation and one mode, its neighbour in others, so that few cases of a kind meet all.
+
+    This is for tables that a lower layer has decided on, where each case runs.
+
+    :param names: the arguments that a case gives, parted by commas.
+    :param cases: as ``pytest.mark.parametrize`` takes them.
+    :param mode: the argument or fixture that takes the mode.
+    """
+    ways = list(modes)
+    turns = [(str(BOTH[one]), ways[(one + shift) % len(ways)]) for shift in range(len(ways)) for one in (0, 1)]
+    given = [ParameterSet.extract_from(case, force_tuple="," not in names) for case in cases]
+    in_turns = [
+        pytest.param(*case.values, *turn, id=case.id and f"{case.id}-{turn[0]}-{turn[1]}", marks=case.marks)
+        for case, turn in zip(given, cycle(turns), strict=False)
+    ]
+    fixtures = ["generation"] if mode == "mode" else ["generation", mode]
+    return pytest.mark.parametrize(f"{names},generation,{mode}", in_turns, indirect=fixtures)
 
 
 def assert_discreet(text: str, *, hide_links: bool = False) -> None:

@@ -49,6 +49,7 @@ def twice() -> tuple[dict[str, str], dict[str, str]]:
     return serialised("1"), serialised("2")
 
 
+@pytest.mark.slow
 def test_every_example_is_a_dag(twice: tuple[dict[str, str], dict[str, str]]) -> None:
     assert sorted(twice[0]) == sorted(path.stem for path in DAGS.glob("*.py"))
 

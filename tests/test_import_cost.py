@@ -36,6 +36,7 @@ def report() -> dict[str, list[str]]:
     return loaded
 
 
+@pytest.mark.slow
 def test_what_a_dag_author_uses_was_imported(report: dict[str, list[str]]) -> None:
     rooms = {name.split(".")[1] for name in report["imported"]}
     assert rooms >= {"operators", "sensors", "triggers", "transfers", "links", "hooks"}

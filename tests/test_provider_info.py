@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 from importlib.metadata import distribution, entry_points
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from airflow.sdk import BaseOperator, BaseOperatorLink
+from packaging.version import Version
 
 import airflow_imagepipeline
 from airflow_imagepipeline.get_provider_info import get_provider_info
@@ -70,6 +73,22 @@ def test_the_entry_point_leads_to_the_metadata() -> None:
     ]
     assert [point.name for point in found] == ["provider_info"]
     assert found[0].load()() == INFO
+
+
+def test_no_option_was_added_by_a_version_that_is_not_there_yet() -> None:
+    options = [option for section in INFO["config"].values() for option in section["options"].values()]
+    added = [Version(option["version_added"]) for option in options]
+    assert added
+    assert max(added) <= Version(airflow_imagepipeline.__version__)
+
+
+def test_the_pythons_that_are_claimed_are_those_that_the_tests_run_on() -> None:
+    claimed = distribution("airflow-provider-imagepipeline").metadata.get_all("Classifier", [])
+    versions = [one.rpartition(" ")[2] for one in claimed if re.search(r":: Python :: 3\.\d+$", one)]
+    makefile = Path(__file__).parents[1].joinpath("Makefile").read_text(encoding="utf-8")
+    newer = re.search(r"^PYTHON_VERSIONS := (.*)$", makefile, re.MULTILINE)
+    assert newer is not None
+    assert versions == ["3.11", *newer[1].split()]
 
 
 @pytest.mark.parametrize("path", class_names(INFO))

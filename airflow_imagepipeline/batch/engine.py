@@ -16,18 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_imagepipeline.batch.landings import Landings
 from airflow_imagepipeline.batch.row_queue import RowQueue
-from airflow_imagepipeline.batch.steps import IDLE, Steps
+from airflow_imagepipeline.batch.steps import Steps
 from airflow_imagepipeline.batch.submissions import Submissions
 from airflow_imagepipeline.batch.submitting import Sender
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.job import Job
-from airflow_imagepipeline.policy.fleet import Fleet
+from airflow_imagepipeline.policy.fleet import Fleet, Polling
 from airflow_imagepipeline.policy.job_event import JobEvent, Outcome, event_of
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from airflow_imagepipeline.batch.work import Assignment
     from airflow_imagepipeline.contract.job import JobHandle
     from airflow_imagepipeline.contract.planned_row import PlannedRow
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger(__name__)
 
-LOOKS_AT_ONCE: Final = 16
 _LONGEST_ANSWER: Final = 95.0
 """Seconds that a submission may take, see ``hooks/transport.py``, and a little more."""
 _ENDED: Final[Mapping[Outcome, RowPhase]] = {
@@ -81,8 +78,13 @@ class Batch:
         queue = RowQueue(steps, rows, assignment.deadline)
         self._landings = Landings(steps, assignment, in_flight, queue)
         self._submissions = Submissions(hook, steps, assignment, queue=queue, fleet=self.fleet, jobs=self)
-        self._due: asyncio.Queue[tuple[int, JobHandle]] = asyncio.Queue(1)
-        self._looking = 0
+        self._polling = Polling(
+            self.fleet,
+            ended=self._ended,
+            warn=lambda remark: _log.warning("%s", remark),
+            clock=steps.clock,
+            pause=steps.change,
+        )
 
     @property
     def in_flight(self) -> int:
@@ -115,8 +117,8 @@ class Batch:
             self._take_up(ended)
             parts = [self._submissions.submit_rows(sender) for _ in range(self._options.submit_concurrency)]
             parts += [self._landings.land_jobs() for _ in range(self._options.landing_concurrency)]
-            parts += [self._look_at_jobs(session) for _ in range(LOOKS_AT_ONCE)]
-            over = await self._until_idle([*parts, self._call_for_looks(), *chores])
+            parts += self._polling.parts(lambda handle: self._hook.aseen(handle, session))
+            over = await self._until_idle([*parts, *chores])
         await self._steps.flush()
         return over
 
@@ -148,7 +150,7 @@ class Batch:
 
     def _is_worth_no_worker(self) -> bool:
         patience = self._options.defer_after
-        is_busy = self._submissions.is_busy or self._looking or self.to_land
+        is_busy = self._submissions.is_busy or self._polling.is_busy or self.to_land
         if patience is None or is_busy or not len(self.fleet):
             return False
         now = self._steps.clock()
@@ -191,25 +193,8 @@ class Batch:
             self._ended(entry.index, event_of(job))
         self._steps.tell()
 
-    async def _call_for_looks(self) -> None:
-        while True:
-            while (due := self.fleet.take_due(self._steps.clock())) is None:
-                await self._steps.change(max(0.0, min(IDLE, self.fleet.next_due - self._steps.clock())))
-            self._looking += 1
-            await self._due.put(due)
-
-    async def _look_at_jobs(self, session: aiohttp.ClientSession) -> None:
-        while True:
-            place, handle = await self._due.get()
-            event = self.fleet.after(place, await self._hook.aseen(handle, session), now=self._steps.clock())
-            self._looking -= 1
-            if event is not None:
-                self._ended(place, event)
-                self._steps.tell()
-            elif remark := self.fleet.remark(place):
-                _log.warning("%s", remark)
-
     def _ended(self, place: int, event: JobEvent) -> None:
+        self._steps.tell()
         entry = self._state.open[place]
         if entry.submitted_at is not None:
             self.waits.append(max(0.0, time.time() - entry.submitted_at))

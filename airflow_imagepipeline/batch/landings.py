@@ -76,7 +76,7 @@ class Landings:
             if len(job.download_urls) < asked_for:
                 told = (row.index, job.handle.job_id, len(job.download_urls), asked_for)
                 self._few_images.warn("Row %d: job %s gave %d of the %d images that were asked for.", *told)
-            return self._work.land(row, job)
+            return self._work.land(row, job.first(asked_for))
         except Exception as error:  # noqa: BLE001 - one image, broken in a way nobody thought of, holds no others
             said = f"Row {row.index} was not landed ({type(error).__name__})."
             _log.warning("%s", said)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
+from airflow_imagepipeline.policy.ledger_entry import LedgerEntry
 from airflow_imagepipeline.records.object_storage import NOTICED_AFTER, Ledger, Owner
 from airflow_imagepipeline.storage.folder import Folder
 
@@ -28,7 +29,7 @@ def taken_ledger(home: Folder, owner: Owner, is_over: Callable[[Owner], bool]) -
     :param is_over: tells whether a task instance that has deferred will not go on.
     :raises LedgerBusy: when another task instance has it.
     """
-    ledger = Ledger.take(home, owner, lease_seconds=LEASE, is_over=is_over)
+    ledger = Ledger.take(home, owner, lease_seconds=LEASE, is_over=is_over, check=LedgerEntry.from_payload)
     if ledger.is_contested:
         # What a process that still runs submits meanwhile is in the ledger then: it must be read after that.
         _log.info("The last process left the ledger without a word: waiting %.0f s, lest it still runs.", NOTICED_AFTER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_imagepipeline.contract.manifest import GOOD, LEFT_OUT, ManifestRow, RowOutcome
 from airflow_imagepipeline.contract.result import LandedImage
-from airflow_imagepipeline.policy.batch import Treatment, outcome_of
+from airflow_imagepipeline.policy.batch import Treatment, outcome_of, price_of
 from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase
 from airflow_imagepipeline.storage.folder import StoredFile
 
@@ -119,6 +120,8 @@ class ManifestFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.counts: Counter[RowOutcome] = Counter()
+        self.unpriced = 0
+        """Rows of which something was, or may have been, paid, and the vendor does not say how much."""
         self._reasons: Counter[str] = Counter()
         self._example = ""
         self._digest = hashlib.sha256()
@@ -128,6 +131,7 @@ class ManifestFile:
         with self.path.open("wb") as file:
             for row in rows:
                 self.counts[row.outcome] += 1
+                self.unpriced += row.attempts > 0 and math.isnan(price_of(row.cost, math.nan))
                 if row.outcome not in GOOD and row.outcome not in LEFT_OUT:
                     self._reasons[row.reason_code or row.outcome.value] += 1
                     self._example = self._example or row.reason

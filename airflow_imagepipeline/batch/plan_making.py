@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,9 +17,12 @@ from airflow_imagepipeline.batch.progress import Metrics
 from airflow_imagepipeline.batch.scratch import Scratch
 from airflow_imagepipeline.batch.state import BatchState
 from airflow_imagepipeline.contract.planned_row import PlannedRow
+from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Budget, Treatment
+from airflow_imagepipeline.policy.ledger_entry import is_count, is_number
+from airflow_imagepipeline.records.ledger_lines import json_object
 from airflow_imagepipeline.records.object_storage import MarkForgotten
-from airflow_imagepipeline.records.plans import PlanStore
+from airflow_imagepipeline.records.plans import PlanDamaged, PlanStore
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
 
 if TYPE_CHECKING:
@@ -95,7 +99,8 @@ class PlanMaker:
         """Take up the plan of this decision, or make it."""
         with self._released_on_failure(), Scratch() as scratch:
             name = self._current()
-            if name.startswith(f"{self._asked.base}-") and (earlier := self._earlier(name)):
+            is_ours = re.fullmatch(f"{re.escape(self._asked.base)}-[0-9]{{8}}", name, re.ASCII) is not None
+            if is_ours and (earlier := self._earlier(name)):
                 return earlier
             name = f"{self._asked.base}-{self._ledger.mark.partition('-')[0]}"
             store = PlanStore(self._home, name)
@@ -142,9 +147,19 @@ class PlanMaker:
                 self._lease.release()
             raise
 
+    def forget(self) -> None:
+        """Have the next try plan anew, as an object of the plan is damaged."""
+        # A process that was superseded finds its plan removed: the newer one's is left alone.
+        self._lease.hold(LEASE)
+        self._home.remove([_CURRENT])
+
     def _current(self) -> str:
         content = self._home.content(_CURRENT)
-        return "" if content is None else str(json.loads(content).get("plan", ""))
+        try:
+            return "" if content is None else str(json_object(content).get("plan", ""))
+        except ValueError as exc:
+            _log.warning("%s is damaged (%s): the rows are planned anew.", self._home.uri_of(_CURRENT), exc)
+            return ""
 
     def _write_current(self, name: str) -> None:
         self._home.write(_CURRENT, json.dumps({"v": 1, "plan": name}).encode())
@@ -158,16 +173,17 @@ class PlanMaker:
 
     def _earlier(self, name: str) -> Plan | None:
         store = PlanStore(self._home, name)
-        about = store.about()
-        if about is None:
-            return None
-        checkpoint = store.checkpoint()
-        mark = (checkpoint or about)["mark"]
         try:
-            later = list(self._ledger.entries(after=mark))
-        except MarkForgotten:
+            about, checkpoint = store.about(), store.checkpoint()
+            if about is None:
+                return None
+            _check_about(about)
+            later = list(self._ledger.entries(after=str((checkpoint or about).get("mark"))))
+            _check_places(later, about["count"])
+            state = BatchState.resumed(checkpoint, later, self._budget(about))
+        except (MarkForgotten, PlanDamaged, ValueError) as exc:
+            _log.warning("The plan of an earlier try cannot be taken up, so the rows are planned anew. %s", exc)
             return None
-        state = BatchState.resumed(checkpoint, later, self._budget(about))
         _log.info("The plan of an earlier try is taken up at row %d of %d.", state.cursor, about["count"])
         return Plan(name, store, about, state)
 
@@ -221,3 +237,21 @@ def _warn_of_names(report: PlanReport) -> None:
             report.renamed,
             report.example,
         )
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    treatments, invalid = about.get("treatments"), about.get("invalid")
+    is_whole = isinstance(treatments, dict) and all(map(is_count, treatments.values())) and isinstance(invalid, list)
+    if (
+        not is_whole
+        or not is_count(about.get("jobs"))
+        or not all(is_number(about.get(it)) for it in ("cost", "started_at"))
+    ):
+        msg = f"not what a plan is about: {cleaned(repr(about), 80)}"
+        raise ValueError(msg)
+
+
+def _check_places(entries: Iterable[tuple[str, Mapping[str, Any]]], count: int) -> None:
+    if any(entry["index"] >= count for _, entry in entries):
+        msg = f"the ledger's entries since its checkpoint are of other rows than its {count}"
+        raise ValueError(msg)

@@ -18,7 +18,7 @@ _log: Final = logging.getLogger(__name__)
 _FIRST: Final = 10.0
 _EVERY: Final = 60.0
 _ENOUGH: Final = 5
-"""Images that must be landed before the time that is left is guessed from them."""
+"""Jobs that must have ended before the time that is left is guessed from them."""
 
 
 class Progress:
@@ -27,7 +27,8 @@ class Progress:
 
     :param total: rows of the plan.
     :param treatments: how many rows of the plan are treated how.
-    :param landed: images that earlier workers of this run have landed.
+    :param began: when the first try of this run began, seconds since the epoch: what was waited for in the triggerer
+        counts, too.
     :param store: None where Airflow has none.
     """
 
@@ -35,18 +36,17 @@ class Progress:
         self,
         total: int,
         treatments: Mapping[str, int],
-        landed: int,
+        began: float,
         store: TaskStateStore | None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._total = total
         self._reused = treatments.get(Treatment.REUSE.value, 0)
         self._waiting = treatments.get(Treatment.SUBMIT.value, 0) + treatments.get(Treatment.TAKE_UP.value, 0)
-        self._landed_before = landed
+        self._began = began
         self._store = store
         self._clock = clock
-        self._began = clock()
-        self._next = self._began + _FIRST
+        self._next = clock() + _FIRST
 
     @property
     def is_due(self) -> bool:
@@ -82,14 +82,14 @@ class Progress:
 
     def _numbers(self, counts: Counter[RowOutcome], in_flight: int, cost: float) -> dict[str, Any]:
         ended = {outcome.value: count for outcome, count in counts.items()}
-        return {"v": 1, "total": self._total, "counts": ended, "in_flight": in_flight, "cost": cost}
+        return {"v": 1, "total": self._total, "counts": ended, "in_flight": in_flight, "cost": round(cost, 6)}
 
     def _seconds_left(self, counts: Counter[RowOutcome]) -> float | None:
-        here = counts[RowOutcome.LANDED] - self._landed_before
-        left = self._waiting - counts.total()
-        if here < _ENOUGH or left <= 0:
+        ended = counts.total()
+        left = self._waiting - ended
+        if ended < _ENOUGH or left <= 0:
             return None
-        return left * (self._clock() - self._began) / here
+        return max(0.0, left * (self._clock() - self._began) / ended)
 
 
 def _in_words(seconds: float) -> str:

@@ -29,6 +29,7 @@ from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
 from airflow_imagepipeline.policy.looking import LookSchedule
 from airflow_imagepipeline.records.grouped_writer import GroupedWriter
+from airflow_imagepipeline.records.plans import PlanDamaged
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
 
 if TYPE_CHECKING:
@@ -146,9 +147,11 @@ class BatchRun:
         ended = frozenset(told.ended if told else ())
         try:
             return asyncio.run(self._run(deadline, ended, told.schedule if told else None))
-        except Exception:
+        except Exception as error:
             # The loop is closed, so nothing is submitted any more: whoever comes next need not wait.
             with suppress(Exception):
+                if isinstance(error, PlanDamaged):
+                    self._maker.forget()
                 self._lease.release()
             raise
 
@@ -159,8 +162,8 @@ class BatchRun:
         schedule = self._schedule(learned)
         self._writer = GroupedWriter(self._ledger)
         self._batch = await self._engine(deadline, schedule)
-        about, landed = self._plan.about, self._state.counts[RowOutcome.LANDED]
-        progress = Progress(about["count"], about["treatments"], landed, self._store)
+        about = self._plan.about
+        progress = Progress(about["count"], about["treatments"], about["started_at"], self._store)
         self._told, self._told_jobs = self._state.counts.copy(), self._state.budget.jobs
         over = await self._batch.run(ended, [self._keep_house(progress)])
         await self._checkpoint()
@@ -194,11 +197,11 @@ class BatchRun:
     async def _rows(self) -> AsyncIterator[tuple[int, PlannedRow]]:
         begun, cursor = frozenset(self._state.begun), self._state.cursor
         place = min(begun | {cursor})
-        lines = self._plan.store.lines(place)
-        while chunk := await asyncio.to_thread(list, islice(lines, _ROWS_AT_ONCE)):
-            for line in chunk:
+        rows = self._plan.store.rows(place)
+        while chunk := await asyncio.to_thread(list, islice(rows, _ROWS_AT_ONCE)):
+            for row in chunk:
                 if place in begun or place >= cursor:
-                    yield place, PlannedRow.from_line(line)
+                    yield place, row
                 place += 1
 
     def _rows_in_flight(self) -> dict[int, PlannedRow]:
@@ -206,8 +209,8 @@ class BatchRun:
         if not wanted:
             return {}
         first, last = min(wanted), max(wanted)
-        lines = enumerate(islice(self._plan.store.lines(first), last - first + 1), first)
-        return {place: PlannedRow.from_line(line) for place, line in lines if place in wanted}
+        rows = enumerate(islice(self._plan.store.rows(first), last - first + 1), first)
+        return {place: row for place, row in rows if place in wanted}
 
     async def _keep_house(self, progress: Progress) -> None:
         checkpoint_at = time.monotonic() + _CHECKPOINT

@@ -15,8 +15,9 @@ from typing import Any, Final, Self
 from airflow_imagepipeline.contract.manifest import RowOutcome
 from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Budget, outcome_of
-from airflow_imagepipeline.policy.ledger_entry import NOT_CHARGED, LedgerEntry, RowPhase
+from airflow_imagepipeline.policy.ledger_entry import NOT_CHARGED, LedgerEntry, RowPhase, is_count, is_number
 
+_NUMBERS: Final = ("number", "cursor", "bytes", "jobs")
 _UNANSWERED: Final = "An earlier try ended before the answer to its submission was recorded."
 
 
@@ -132,17 +133,22 @@ class BatchState:
                 self.open[place] = replace(entry, reason=_UNANSWERED)
 
     def _read(self, checkpoint: Mapping[str, Any]) -> None:
-        if checkpoint.get("v") != 1:
+        counts, begun, stopped = checkpoint.get("counts"), checkpoint.get("begun"), checkpoint.get("stopped")
+        cost, entries = checkpoint.get("cost"), checkpoint.get("open")
+        numbers = [checkpoint.get(name, -1) for name in _NUMBERS]
+        if (
+            checkpoint.get("v") != 1
+            or not (isinstance(counts, dict) and isinstance(begun, list) and isinstance(stopped, str))
+            or not isinstance(entries, list)
+            or not all(map(is_count, [*numbers, *begun, *counts.values()]))
+            or not is_number(cost)
+        ):
             msg = f"not a checkpoint of a batch: {cleaned(repr(checkpoint), 80)}"
             raise ValueError(msg)
-        self.number = int(checkpoint["number"])
-        self.cursor = int(checkpoint["cursor"])
-        self.begun = set(checkpoint["begun"])
-        self.open = {entry.index: entry for entry in map(LedgerEntry.from_payload, checkpoint["open"])}
-        self.counts.update({RowOutcome(outcome): count for outcome, count in checkpoint["counts"].items()})
-        self.bytes = int(checkpoint["bytes"])
-        self.stopped = str(checkpoint["stopped"])
-        self.budget.jobs, self.budget.cost = int(checkpoint["jobs"]), float(checkpoint["cost"])
+        self.number, self.cursor, self.bytes, self.budget.jobs = numbers
+        self.begun, self.stopped, self.budget.cost = set(begun), stopped, float(cost)
+        self.open = {entry.index: entry for entry in map(LedgerEntry.from_payload, entries)}
+        self.counts.update({RowOutcome(outcome): count for outcome, count in counts.items()})
 
 
 def _epoch_of(mark: str) -> str:

@@ -213,7 +213,7 @@ class Submissions:
         work = self._assignment.work
         parameters = work.parameters(row)
         links = await asyncio.to_thread(work.links, parameters) if _needs_links(parameters) else {}
-        self._hook.refuse_unreachable_inputs(parameters.to_payload(links))
+        self._hook.refuse_unfit_request(parameters.to_payload(links))
         return parameters, links
 
     async def _not_submitted(self, entry: LedgerEntry, error: ImagePipelineError) -> None:

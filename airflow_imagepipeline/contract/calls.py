@@ -7,32 +7,37 @@ The hook sends a call with requests in a worker and with aiohttp in the triggere
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 from airflow_imagepipeline.contract.answers import (
     ApiResponse,
     code_in,
     json_object,
+    page_in,
     reason_in,
     refusal,
     retry_after,
+    whole_members,
 )
-from airflow_imagepipeline.contract.api import EDIT_IMAGE, Api, JobStatus, checked_job_id
-from airflow_imagepipeline.contract.errors import Malformed, WrongAnswer
+from airflow_imagepipeline.contract.api import EDIT_IMAGE, Api, JobStatus, checked_job_id, is_same_job_id
+from airflow_imagepipeline.contract.errors import Malformed, Uncertain, WrongAnswer
 from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in, estimate_in
 from airflow_imagepipeline.contract.text import cleaned
 
 T = TypeVar("T")
 
+_log: Final = logging.getLogger(__name__)
 _BOUNDARY: Final = "airflow-provider-imagepipeline-7c1f3b9e"
 _ACCOUNT_PATH: Final = "/v1/user/me"
 _UPLOAD_PATH: Final = "/upload/image/v1"
 
+_SAYS_NO_MORE: Final = frozenset({"failure", "failed", "fail", "error", "errored"})
 MOST_LINKS: Final = 16
-"""Links in one answer beyond which it is not believed: the API makes at most four images a job."""
+"""Links in one answer beyond which they are not believed: the API makes at most four images a job."""
 
 
 class RequestKind(StrEnum):
@@ -104,14 +109,14 @@ def submit_job(
     request = ApiRequest(RequestKind.SUBMIT, "POST", api.submit_path, api.key_header, body)
 
     def parse(response: ApiResponse) -> Job:
-        value = _accepted(response)
+        value = _taken(api, response)
         handle = JobHandle(api, _new_id(api, value, response), submitted_at, parameters.seed)
-        job = _job(handle, value, response)
+        # What has an id was taken, whatever else the answer lacks.
+        job = _job(handle, value, response, is_new=handle.job_id is not None)
         if handle.job_id is None and not (
             job.status.is_terminal and (job.download_urls or job.status is JobStatus.FAILURE)
         ):
-            msg = f"{response.source} answered {response.status} {job.status} without a job id"
-            raise Malformed(msg)
+            _lacks(f"{job.status_word or job.status} without a job id", value, response)
         return job
 
     return Call(request, parse)
@@ -130,7 +135,7 @@ def get_job(handle: JobHandle) -> Call[Job]:
         value = _accepted(response)
         # A finished job's answer carries no id: the known one is kept, another one is an error.
         named = _named_id(api, value)
-        if named is not None and str(named) != handle.job_id:
+        if named is not None and not is_same_job_id(str(named), handle.job_id or ""):
             msg = f"{response.source} answered for another job: {ascii(named)[:80]}"
             raise WrongAnswer(msg)
         return _job(handle, value, response)
@@ -169,7 +174,9 @@ def get_account() -> Call[None]:
 
     def parse(response: ApiResponse) -> None:
         if not response.is_success:
-            raise refusal(replace(response, body=b""))
+            raise refusal(response if page_in(response) else replace(response, body=b""))
+        if response.failure is not None:
+            raise response.failure
 
     return Call(ApiRequest(RequestKind.LOOK, "GET", _ACCOUNT_PATH, EDIT_IMAGE.key_header), parse)
 
@@ -177,7 +184,28 @@ def get_account() -> Call[None]:
 def _accepted(response: ApiResponse) -> dict[str, Any]:
     if not response.is_success:
         raise refusal(response)
-    return json_object(response)
+    try:
+        return json_object(response)
+    except Malformed:
+        if response.failure is not None:
+            raise response.failure from None
+        raise
+
+
+def _taken(api: Api, response: ApiResponse) -> dict[str, Any]:
+    try:
+        return _accepted(response)
+    except (Malformed, Uncertain):
+        # The job is paid for: where the answer was cut, or is followed by something else, its id may have come whole.
+        value = whole_members(response) if response.is_success else {}
+        if _named_id(api, value) is None:
+            raise
+        return value
+
+
+def _lacks(what: str, value: Mapping[str, Any], response: ApiResponse) -> NoReturn:
+    reason = reason_in(value)
+    raise Malformed(f"{response.source} answered {response.status} {what}" + (f": {reason}" if reason else ""))
 
 
 def _named_id(api: Api, value: Mapping[str, Any]) -> Any:
@@ -193,21 +221,25 @@ def _new_id(api: Api, value: Mapping[str, Any], response: ApiResponse) -> str | 
         raise Malformed(msg) from None
 
 
-def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse) -> Job:
+def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse, *, is_new: bool = False) -> Job:
     word = value.get("status")
+    links = _links(value.get(handle.api.links_field), response, handle.api)
     # Cleaned first: a word of control characters alone is no news, but no word.
-    if not isinstance(word, str) or not cleaned(word, 40):
-        msg = f"{response.source} answered {response.status} without a status"
-        raise Malformed(msg)
-    known = handle.api.statuses.get(word.strip().upper())
+    shown = cleaned(word, 40) if isinstance(word, str) else ""
+    if shown:
+        known = handle.api.status_of(str(word))
+    elif links:
+        known = JobStatus.SUCCESS
+    else:
+        known = JobStatus.PENDING if is_new else _lacks("without a status", value, response)
     status = JobStatus.PENDING if known is None else known
     return Job(
         handle,
         status,
-        download_urls=_links(value.get(handle.api.links_field), response) if status is JobStatus.SUCCESS else (),
+        download_urls=links if status is JobStatus.SUCCESS else (),
         **(_failure(handle.api, value) if status is JobStatus.FAILURE else {}),
         cost=cost_in(value),
-        status_word=cleaned(word, 40) if known is None else "",
+        status_word=shown if known is None else "",
         retry_after=retry_after(response) or 0.0,
         estimated_seconds=estimate_in(value),
     )
@@ -217,16 +249,19 @@ def _failure(api: Api, value: Mapping[str, Any]) -> dict[str, Any]:
     code = code_in(value)
     said = value.get("retryable")
     retryable = said if isinstance(said, bool) else api.retryable.get(code)
-    word = str(value["status"]).strip().lower()
-    reason = reason_in(value) or code or (word if word == "cancelled" else "")
+    word = cleaned(value["status"], 40)
+    # A word that says more than "failed" is a reason: cancelled, expired, rejected.
+    reason = reason_in(value) or code or ("" if word.lower() in _SAYS_NO_MORE else word.lower())
     return {"error": reason, "reason_code": code, "retryable": retryable}
 
 
-def _links(value: object, response: ApiResponse) -> tuple[str, ...]:
+def _links(value: object, response: ApiResponse, api: Api) -> tuple[str, ...]:
     links = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     if len(links) > MOST_LINKS:
-        msg = f"{response.source} answered with {len(links)} links, more than a job can have"
-        raise WrongAnswer(msg)
-    # A half-written answer counts as one without links: the wait looks again.
+        # The job is paid for: the first ones are as good as any.
+        what = f"{response.source} answered with {len(links)} links; a job makes at most {api.most_images} images"
+        _log.warning("%s. The first %d are taken.", what, api.most_images)
+        links = links[: api.most_images]
+    # A half-written answer counts as one without links: the wait polls again.
     usable = links if all(isinstance(link, str) for link in links) else []
     return tuple(dict.fromkeys(link for link in usable if link))

@@ -8,10 +8,11 @@ What can go wrong between this provider and the API, told apart by class, never 
     ├─ Misconfigured       the connection leads to no usable API: nothing was accepted
     ├─ NotSent             the request did not reach the API: nothing was accepted
     ├─ Refused             the API understood and said no (4xx, 501)
+    │  └─ Blocked          ... or what stands before it did: a page answered, not the API
     ├─ Busy                the API asks to come back later (429, 503 with Retry-After)
     ├─ Uncertain           the request may have been taken: no readable answer came
     ├─ Malformed           an answer came that the contract does not allow
-    │  └─ WrongAnswer      ... and that no later answer can mend: it speaks of another job, say
+    │  └─ WrongAnswer      ... since it speaks of another job
     ├─ DownloadFailed      a result could not be fetched; it may work later
     │  ├─ LinkExpired      ... with another link: the job must be looked at again
     │  └─ NotTheResult     ... since what came whole is no image: an error page, say
@@ -57,6 +58,10 @@ class Refused(ImagePipelineError):
         self.code = code
 
 
+class Blocked(Refused):
+    """A page answered in the API's place (a CDN's challenge, a firewall): the request did not reach the API."""
+
+
 class Busy(ImagePipelineError):
     """
     The API did not take the request and asks to come back later.
@@ -79,7 +84,7 @@ class Malformed(ImagePipelineError):
 
 
 class WrongAnswer(Malformed):
-    """The answer cannot belong to the request, whatever comes after it."""
+    """The answer does not belong to the request."""
 
 
 class DownloadFailed(ImagePipelineError):

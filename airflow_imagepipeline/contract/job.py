@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeGuard
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, Api, JobStatus, api_named, checked_job_id
 from airflow_imagepipeline.contract.errors import Malformed
 
+_log: Final = logging.getLogger(__name__)
 _COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd")
 _DAY: Final = 86_400.0
 
@@ -54,6 +56,9 @@ class JobHandle:
         if job_id is None or job_id == "":
             msg = f"names no job: {ascii(payload)[:80]}; give a job id, or what an ImagePipeline operator returned"
             raise ValueError(msg)
+        if isinstance(payload, str) and payload.lstrip().startswith(("{", "[")):
+            msg = f"not a job id: {ascii(payload)[:80]}; a template made text of it: hand over the task's output itself"
+            raise ValueError(msg)
         try:
             return cls(
                 api_named(named.get("api", api)),
@@ -62,10 +67,7 @@ class JobHandle:
                 int(seed) if _is_number(seed) else None,
             )
         except Malformed as exc:
-            is_text = isinstance(payload, str) and payload.lstrip().startswith(("{", "["))
-            hint = "; a template made text of it: hand over the task's output itself" if is_text else ""
-            msg = f"{exc}{hint}"
-            raise ValueError(msg) from exc
+            raise ValueError(str(exc)) from exc
 
 
 def cost_in(payload: Mapping[str, Any]) -> dict[str, float | bool]:
@@ -110,3 +112,15 @@ class Job:
     cost: Mapping[str, float | bool] = field(default_factory=dict)
     retry_after: float = 0.0
     estimated_seconds: float | None = None
+
+    def first(self, asked_for: int | None) -> Job:
+        """
+        Return the job with as many links as images were asked for: what an answer holds beyond them was not.
+
+        :param asked_for: None or 0 when that is not known.
+        """
+        count = len(self.download_urls)
+        if not asked_for or count <= asked_for:
+            return self
+        _log.warning("Job %s gave %d links for %d images: the first are taken.", self.handle.job_id, count, asked_for)
+        return replace(self, download_urls=self.download_urls[:asked_for])

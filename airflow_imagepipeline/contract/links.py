@@ -1,20 +1,27 @@
-"""What may be handed to the vendor as an input image, and which links name one image: judged by their text alone."""
+"""Links, judged by their text alone: what may be handed to the vendor, how a result's is read, what names an image."""
 
 from __future__ import annotations
 
-import ipaddress
+import base64
+import binascii
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import quote, unquote_plus, unquote_to_bytes, urlsplit
 
-from airflow_imagepipeline.contract.errors import InvalidParameters
+from airflow_imagepipeline.contract.addresses import address_of, is_loopback, is_public
+from airflow_imagepipeline.contract.errors import InvalidParameters, NotTheResult, ResultRefused
 from airflow_imagepipeline.contract.text import cleaned
 
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\\]|[^\x21-\x7e]")
 _LONGEST_LINK: Final = 4096
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
 _S3_OBJECT: Final = re.compile(r"s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]/.+", re.DOTALL)
+
+# What browsers leave in a path or a query as it is, "%" included; the rest of ASCII they quote.
+_KEPT: Final = "!#$%&'()*+,-./:;=?@[\\]^_|~"
+_UNQUOTED: Final = re.compile(r"[ \"<>`{}]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 _TIME: Final = r"[0-9]{9,13}|[0-9]{4}-[0-9]{2}-[0-9]{2}.*"
 _SIGNATURE: Final = r"[0-9A-Za-z+/_=\-]{16,}"
@@ -61,29 +68,16 @@ what else belongs to it. Names in small letters. No parameter that might tell on
 """
 
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# Public by the book, and yet they lead to any other address: NAT64 and 6to4.
-_RELAYS: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "192.88.99.0/24", "2002::/16")))
-
-
-def is_loopback(host: str | None) -> bool:
-    """Tell whether a host name means this machine: ``localhost`` or a loopback address."""
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
 
 
 def _is_private(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
+    address = address_of(host)
+    if address is None:
         name = host.lower().rstrip(".")
         # No name ends in a number: resolvers read 127.1, 0x7f000001 and 2130706433 as addresses.
         is_number = _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
         return is_number or name.endswith((".internal", ".local", ".localhost"))
-    return not address.is_global or address.is_multicast or any(address in network for network in _RELAYS)
+    return not is_public(address)
 
 
 def input_image(name: str, value: str) -> str:
@@ -148,6 +142,57 @@ def is_file(address: str) -> bool:
         and scheme.lower() not in {"http", "https", "s3"}
         and bool(rest.strip("/"))
     )
+
+
+def as_browsers_send(link: str) -> str:
+    """
+    Return a result's link as a browser would ask for it: spaces and letters beyond ASCII quoted, a host in IDNA.
+
+    What is quoted already stays. So do control characters and the backslash, which parsers read in two ways: they are
+    refused later.
+
+    :param link: a link as an API or a redirect gives it; what cannot be one comes back as it is.
+    """
+    link = link.strip(" ")
+    scheme, separator, rest = link.partition("://")
+    if not separator or _CONTROL.search(link) or (link.isascii() and not _UNQUOTED.search(link)):
+        return link
+    end = re.search(r"[/?#]|$", rest)
+    host, path = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+    try:
+        # The mapping of uppercase and full-width letters is the standard library's; a host that has none is refused.
+        host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return link
+    return f"{scheme}://{host}{quote(path, safe=_KEPT, errors='surrogateescape')}"
+
+
+def data_in(link: str, most: int) -> bytes:
+    """
+    Return what a ``data:`` link holds.
+
+    :param most: bytes.
+    :raises ResultRefused: when it holds more.
+    :raises NotTheResult: when it cannot be decoded.
+    """
+    if len(link) > 3 * most + 1024:
+        msg = f"A result's data: link holds more than {most} bytes."
+        raise ResultRefused(msg)
+    head, comma, encoded = link.partition(",")
+    content = unquote_to_bytes(encoded)
+    if re.search(r";\s*base64\s*$", head, re.IGNORECASE):
+        plain = content.translate(bytes.maketrans(b"-_", b"+/"), b" \t\r\n\f=")
+        try:
+            content = base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
+        except binascii.Error:
+            content = b""
+    if not comma or not content:
+        msg = "A result's data: link cannot be decoded."
+        raise NotTheResult(msg)
+    if len(content) > most:
+        msg = f"A result's data: link holds more than {most} bytes."
+        raise ResultRefused(msg)
+    return content
 
 
 def checked_identity(value: object) -> str | tuple[str, ...] | None:

@@ -113,7 +113,8 @@ class BatchSummary:
     :param ledger: address of the folder that keeps what was submitted and landed.
     :param counts: outcome to number of rows; they sum to ``total``.
     :param submitted: jobs that this run was, or may have been, charged for.
-    :param cost: their price as far as it is known (what the vendor said, else ``price_per_job``); None when it is not.
+    :param cost: their price as far as it is known (what the vendor said, else ``price_per_job``): 0.0 when nothing was
+        paid, None when something was and no price is known.
     :param bytes: size of what was landed.
     :param seconds: from the start of the run's first try to its end.
     :param contact_sheet: address of the picture of the run, where one was asked for.

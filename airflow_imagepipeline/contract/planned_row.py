@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
@@ -63,11 +64,21 @@ class PlannedRow:
 
         :raises ValueError: when it is none.
         """
-        try:
-            return cls(**json.loads(line))
-        except (TypeError, ValueError) as exc:
+        row: Self | None = None
+        with suppress(TypeError, ValueError, RecursionError):
+            row = cls(**json.loads(line))
+        if row is None or not all(isinstance(getattr(row, name), kind) for name, kind in _KINDS.items()):
             msg = f"not a row of a plan: {cleaned(line, 80)}"
-            raise ValueError(msg) from exc
+            raise ValueError(msg)
+        return row
 
 
 _MAY_LACK: Final = frozenset({"owner", "query", "old_key", "old_stem"})
+_KINDS: Final[Mapping[str, Any]] = {
+    "index": int,
+    **dict.fromkeys(("input", "key", "invalid", "treatment", "owner", "old_key", "old_stem"), str),
+    **dict.fromkeys(("arguments", "earlier", "query"), dict),
+    "stem": str | None,
+    "tags": list,
+}
+"""What a plan's row is read back as: others can write there, too."""

@@ -88,7 +88,7 @@ class Sidecar:
         them; empty when they are not known.
     :param inputs: the images that it was made from.
     :param cost: what the vendor said of money, by its own names.
-    :param checks: what the checks of the image found; empty where nothing was asked for.
+    :param checks: as :class:`LandedImage`.
     :param dag_id: who landed it; None outside of a task, as the three below.
     :param map_index: of the task instance; -1 for a task that is not mapped.
     :param package: name and version of what wrote this.

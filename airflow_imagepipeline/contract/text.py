@@ -1,11 +1,15 @@
-"""Make text from outside fit to be shown: remote messages cleaned, links without what signs them."""
+"""Make text from outside fit to be shown: remote messages cleaned, links without what signs them, secrets cut out."""
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 LONGEST_REMOTE_TEXT: Final = 300
 
@@ -34,6 +38,93 @@ _SECRET_IN_TEXT: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
+_SHORTEST_SECRET: Final = 8
+_MOST_ENCODINGS: Final = 4
+"""Encodings within one another that are undone: JSON in JSON in a percent-encoded link, say."""
+_HIDDEN: Final = "***"
+_WITHHELD: Final = "*** (withheld: it repeats the API key)"
+_ESCAPE: Final = re.compile(r"(?:\\(?:u00|u\{0*|x)|=)([0-9a-f]{2})\}?|\\[nrt]", re.IGNORECASE)
+# What may stand between the characters of a word without changing it: escapes, line breaks, characters without width.
+_BETWEEN: Final = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]+")
+_DATA_HEAD: Final = 8192
+"""Characters of a ``data:`` link that are searched for a secret: many times what is ever shown of a text."""
+
+
+class Secret:
+    """
+    A word that must neither be shown nor sent, in whatever form software writes it.
+
+    It is recognised as it is, in other letter case, with the escapes of JSON, percent-encoding, HTML and
+    quoted-printable (also within one another), in hexadecimal, and in base64 at every offset, URL-safe or not, padded
+    or not. The time that takes grows with the text alone.
+
+    :param word: one of fewer than eight characters is never recognised: it may well mean something else.
+    """
+
+    def __init__(self, word: str) -> None:
+        self._word = word if len(word) >= _SHORTEST_SECRET else ""
+        content = self._word.encode()
+        # A word may hold what looks like an encoding: text in which all of them are undone holds it undone, too.
+        self._forms = {_folded(form) for form in (*_readings(self._word), *_base64_cores(content), content.hex())}
+
+    def is_in(self, value: Any) -> bool:
+        """Tell whether the word is in a text, or anywhere in JSON values, names of fields included."""
+        if not self._word:
+            return False
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        return any(map(self._is_plainly_in, _readings(text)))
+
+    def _is_plainly_in(self, text: str) -> bool:
+        folded = _folded(text)
+        return any(form in folded for form in self._forms)
+
+    def cut_from(self, text: str) -> str:
+        """Return a text without the word; where it stands in another form than its own, nothing is left of the text."""
+        if not self._word:
+            return text
+        shown = text.replace(self._word, _HIDDEN)
+        return _WITHHELD if self.is_in(shown[:_DATA_HEAD] if is_data_link(shown) else shown) else shown
+
+
+def _folded(text: str) -> str:
+    # Every row of a batch comes here: methods of str take a tenth of the time of a pattern.
+    text = "".join(text.split()).replace("\\", "").replace(":", "").replace("-", "+").replace("_", "/")
+    return (text if text.isprintable() else _BETWEEN.sub("", text)).casefold()
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Yield a text, and what becomes of it when the encodings in it are undone one after the other."""
+    yield text
+    for _ in range(_MOST_ENCODINGS):
+        before = text
+        for undo in (unquote, html.unescape, _without_escapes):
+            undone = undo(text)
+            if undone != text:
+                yield undone
+            text = undone
+        if text == before:
+            return
+
+
+def _without_escapes(text: str) -> str:
+    if "\\" not in text and "=" not in text:
+        return text
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else " ", text)
+
+
+def _base64_cores(content: bytes) -> list[str]:
+    # What is the same whatever stands before and behind: the characters that hold bits of the content alone.
+    cores = []
+    for offset in range(3):
+        encoded = base64.b64encode(b"\0" * offset + content).decode()
+        cores.append(encoded[(offset * 8 + 5) // 6 : (offset + len(content)) * 8 // 6])
+    return cores
+
+
+def is_data_link(text: str) -> bool:
+    """Tell whether a link holds what it leads to (``data:image/png;base64,...``)."""
+    return text[:5].lower() == "data:"
+
 
 def cleaned(value: Any, limit: int = LONGEST_REMOTE_TEXT) -> str:
     """
@@ -59,6 +150,11 @@ def _marked(character: str) -> str:
     if character.isspace():
         return " "
     return "\0" if unicodedata.category(character)[0] == "C" else character
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things as a person writes it: ``1 job``, ``1,204 jobs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def without_signature(link: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from airflow_imagepipeline.contract.errors import Misconfigured
-from airflow_imagepipeline.contract.links import is_loopback
+from airflow_imagepipeline.contract.addresses import is_loopback
+from airflow_imagepipeline.contract.errors import InvalidParameters, Misconfigured
+from airflow_imagepipeline.contract.text import Secret
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -18,8 +20,6 @@ DEFAULT_HOST: Final = "https://api.imagepipeline.io"
 _LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
 _HOST_NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*|[0-9a-fA-F.]*:[0-9a-fA-F:.]*")
 
-_SHORTEST_HIDDEN: Final = 8
-
 
 @dataclass(frozen=True)
 class ApiAccess:
@@ -27,11 +27,13 @@ class ApiAccess:
     Where the API is and what opens it.
 
     :param origin: scheme, host and port, without a slash at the end.
+    :param ca_bundle: file or folder of the certificate authorities to trust, from the connection's extra; else None.
     """
 
     conn_id: str
     origin: str
     _key: str = field(repr=False)
+    ca_bundle: str | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -42,18 +44,33 @@ class ApiAccess:
         """Return the header that carries the key. Nothing else hands it out."""
         return {key_header: self._key}
 
-    def without_key(self, received: str) -> str:
-        """
-        Return text of the API without the key, should the API have repeated it, in the spellings of JSON and of links.
+    @cached_property
+    def _secret(self) -> Secret:
+        return Secret(self._key)
 
-        A key of fewer than eight characters is left: such a word may well mean something else.
+    def without_key(self, received: str) -> str:
+        """Return decoded text of the API without the key, should the API have repeated it; see :class:`Secret`."""
+        return self._secret.cut_from(received)
+
+    def holds_key(self, value: Any) -> bool:
+        """Tell whether the key is in a text or in JSON values, in whatever form; see :class:`Secret`."""
+        return self._secret.is_in(value)
+
+    def refuse_key(self, fields: Mapping[str, Any]) -> None:
         """
-        if len(self._key) < _SHORTEST_HIDDEN:
-            return received
-        escaped = json.dumps(self._key)[1:-1]
-        for spelling in (escaped.replace("/", "\\/"), escaped, quote(self._key, safe=""), quote(self._key), self._key):
-            received = received.replace(spelling, "***")
-        return received
+        Refuse what is about to be sent or written and holds the key: a template may have put it there.
+
+        :param fields: names to JSON values, or to what has a text.
+        :raises InvalidParameters: naming the fields, without showing what they hold.
+        """
+        named = [name for name, value in fields.items() if self.holds_key(value) or self.holds_key(name)]
+        if named:
+            shown = ", ".join(self.without_key(name) for name in named)
+            msg = (
+                f"{shown}: holds the API key of connection {self.conn_id!r}, which goes into no request, file name or "
+                "record. A template or a variable put it there: take it out."
+            )
+            raise InvalidParameters(msg)
 
     @classmethod
     def from_connection(cls, connection: Connection) -> ApiAccess:
@@ -62,7 +79,7 @@ class ApiAccess:
 
         :raises Misconfigured: when key or host cannot be used; the message never holds the key.
         """
-        access = cls(connection.conn_id or "", "", connection.password or "")
+        access = cls(connection.conn_id or "", "", connection.password or "", _ca_bundle(connection))
         host, schema, port = connection.host, connection.schema, connection.port
         # Error trackers collect the local variables of all frames, and a connection's repr holds its key.
         del connection
@@ -77,6 +94,13 @@ class ApiAccess:
         if re.search(r"[^\x21-\x7e]", self._key):
             msg = f"The API key of connection {self.conn_id!r} holds a space, a line break or a foreign letter: "
             raise Misconfigured(msg + "paste it again.")
+
+
+def _ca_bundle(connection: Connection) -> str | None:
+    # An extra that is no JSON object is refused by Airflow itself, or says nothing.
+    extra = connection.extra_dejson
+    path = extra.get("ca_bundle") if isinstance(extra, Mapping) else None
+    return path if isinstance(path, str) and path else None
 
 
 def _origin(conn_id: str, host: str | None, schema: str | None, usual_port: int | None) -> str:

@@ -12,7 +12,8 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -30,7 +31,8 @@ from airflow_imagepipeline.contract.errors import (
     NotTheResult,
     ResultRefused,
 )
-from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.contract.links import data_in
+from airflow_imagepipeline.contract.text import cleaned, is_data_link
 from airflow_imagepipeline.hooks.download_limits import DownloadLimits
 from airflow_imagepipeline.hooks.link_guard import CheckedResolver, checked_link
 
@@ -47,6 +49,12 @@ _OK: Final = 200
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _REFUSALS: Final = range(400, 500)
 _LATER: Final = frozenset({408, 421, 425, 429})
+# https://www.iana.org/assignments/http-parameters, content codings. Other words (aws-chunked, utf-8) are labels that
+# stores keep of an upload: they say nothing of the bytes.
+_UNPACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+_UNKNOWN: Final = frozenset({"br", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip", "zstd"})
+_GZIP_START, _ZLIB_START = b"\x1f\x8b", b"\x78"
+_GZIP, _ZLIB, _RAW = 31, 15, -15
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Download(Generic[T]):
     """
     A fetched file.
 
-    :param sha256: hexadecimal digest of the bytes as they came.
+    :param sha256: hexadecimal digest of the file's bytes.
     :param size: bytes.
     :param found: what the caller's check returned.
     """
@@ -101,6 +109,10 @@ class Downloader:
         :raises ResultRefused: when the file is too large.
         :raises OSError: when the file cannot be written here.
         """
+        if is_data_link(link):
+            content = data_in(link, self._limits.bytes)
+            path.write_bytes(content)
+            return Download(path, hashlib.sha256(content).hexdigest(), len(content), check(path))
         return asyncio.run(self._fetch(link, path, check))
 
     async def _fetch(self, link: str, path: Path, check: Callable[[Path], T]) -> Download[T]:
@@ -162,19 +174,17 @@ class Downloader:
     async def _received(self, response: aiohttp.ClientResponse, path: Path, host: str) -> tuple[str, int]:
         if response.status != _OK:
             raise _bad_answer(response, host)
-        if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
-            msg = f"{host} compressed the result, which was not asked for."
-            raise NotTheResult(msg)
+        coding = _coding_of(response, host)
         if (response.content_length or 0) > self._limits.bytes:
             raise self._too_large(host)
         with path.open("wb") as file:
-            return await self._stream(response, file, host)
+            return await self._stream(_unpacked(response.content, coding, host), file, host)
 
-    async def _stream(self, response: aiohttp.ClientResponse, file: BinaryIO, host: str) -> tuple[str, int]:
+    async def _stream(self, chunks: AsyncIterator[bytes], file: BinaryIO, host: str) -> tuple[str, int]:
         limits = self._limits
         digest, size = hashlib.sha256(), 0
         window_start, window_size = time.monotonic(), 0
-        async for chunk in response.content.iter_chunked(_CHUNK):
+        async for chunk in chunks:
             size += len(chunk)
             if size > limits.bytes:
                 raise self._too_large(host)
@@ -217,6 +227,49 @@ def _next_hop(response: aiohttp.ClientResponse, link: str, host: str) -> str:
         msg = f"{host} redirected a result's link without saying where to."
         raise DownloadFailed(msg)
     return target
+
+
+def _coding_of(response: aiohttp.ClientResponse, host: str) -> str:
+    named = ",".join(response.headers.getall("Content-Encoding", [])).lower().split(",")
+    codings = [coding for coding in map(str.strip, named) if coding in _UNPACKED | _UNKNOWN]
+    if len(codings) > 1 or _UNKNOWN.intersection(codings):
+        packed = ", ".join(codings)[:80]
+        msg = f"{host} compressed the result ({packed}), which was not asked for and cannot be unpacked here."
+        raise NotTheResult(msg)
+    return "".join(codings)
+
+
+async def _unpacked(content: aiohttp.StreamReader, coding: str, host: str) -> AsyncIterator[bytes]:
+    """Yield what was sent, unpacked, in pieces that are small also where little unpacks to much."""
+    start = b""
+    while coding and len(start) < len(_GZIP_START) and (piece := await content.readany()):
+        start += piece
+    unpack = _unpacker(coding, start)
+    if unpack is None:
+        yield start
+        async for chunk in content.iter_chunked(_CHUNK):
+            yield chunk
+        return
+    packed = start
+    try:
+        while packed and not unpack.eof:
+            yield unpack.decompress(packed, _CHUNK)
+            packed = unpack.unconsumed_tail or await content.readany()
+        yield unpack.flush()
+    except zlib.error:
+        msg = f"{host} compressed the result ({coding}), and what came cannot be unpacked."
+        raise DownloadFailed(msg) from None
+    if not unpack.eof:
+        msg = f"{host} compressed the result ({coding}), and sent a part of it only."
+        raise DownloadFailed(msg)
+
+
+def _unpacker(coding: str, start: bytes) -> zlib._Decompress | None:
+    if coding == "deflate":
+        # The stream of RFC 1950, or the bare one of RFC 1951, which browsers take, too.
+        return zlib.decompressobj(_ZLIB if start.startswith(_ZLIB_START) else _RAW)
+    # What only has the label of an upload's compression is taken as it is.
+    return zlib.decompressobj(_GZIP) if coding and start.startswith(_GZIP_START) else None
 
 
 def _bad_answer(response: aiohttp.ClientResponse, host: str) -> DownloadFailed:

@@ -6,8 +6,6 @@ Both libraries tell the same failure in their own ways; here, and only here, the
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_imagepipeline.contract.errors import ImagePipelineError, Misconfigured, NotSent, Uncertain
@@ -15,20 +13,6 @@ from airflow_imagepipeline.contract.errors import ImagePipelineError, Misconfigu
 if TYPE_CHECKING:
     import requests
     from urllib3.exceptions import LocationParseError
-
-
-def refuse_missing_authorities(source: str) -> None:
-    """
-    Refuse to send where requests is told to trust a file that is not there: it would raise what is no error of its own.
-
-    :raises Misconfigured: naming the variable.
-    """
-    # The first of the two that is set counts, as for requests.
-    told = ((name, os.environ.get(name)) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
-    name, authorities = next(((name, path) for name, path in told if path), ("", None))
-    if authorities and not Path(authorities).exists():
-        msg = f"{source} was not sent: {name} names {authorities}, which is not there."
-        raise Misconfigured(msg)
 
 
 def named_requests(error: requests.RequestException | LocationParseError, source: str) -> ImagePipelineError:

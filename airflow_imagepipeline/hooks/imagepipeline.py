@@ -6,7 +6,8 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -16,15 +17,15 @@ from airflow.sdk import BaseHook
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
 
 from airflow_imagepipeline.contract import calls
-from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
+from airflow_imagepipeline.contract.addresses import is_loopback
+from airflow_imagepipeline.contract.api import APIS, SDXL_IMAGE_TO_IMAGE
 from airflow_imagepipeline.contract.calls import Call, RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters, Refused
 from airflow_imagepipeline.contract.job import Job, JobHandle
-from airflow_imagepipeline.contract.links import is_loopback
 from airflow_imagepipeline.hooks import transport
 from airflow_imagepipeline.hooks.connection import DEFAULT_HOST, ApiAccess
 from airflow_imagepipeline.policy import resending
-from airflow_imagepipeline.policy.job_event import JobEvent
+from airflow_imagepipeline.policy.job_event import JobEvent, Outcome
 from airflow_imagepipeline.policy.waiting import JobWait, steady_clock
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ T = TypeVar("T")
 
 LAST_LOOK: Final = 120.0
 """Seconds for a fresh look at a job that is known to be finished."""
+_STALE: Final = (
+    "The API reported it as finished, but has not given its images in the two minutes since. The job is paid for and "
+    "stays recorded: a retry asks for its images again."
+)
 _NOT_FOUND: Final = 404
 _PROBE_ID: Final = "airflow-connection-test"
 
@@ -56,12 +61,14 @@ class ImagePipelineHook(BaseHook):
         self.imagepipeline_conn_id = imagepipeline_conn_id
         self._random = random.Random()
         self._sleep = time.sleep
+        self.around_submission: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Entered for each request that is paid for, after every wait and immediately before it leaves."""
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return the connection form's behaviour for Airflow 3.1; later versions read the provider's metadata."""
         return {
-            "hidden_fields": ["schema", "login", "extra"],
+            "hidden_fields": ["schema", "login"],
             "relabeling": {"password": "API key"},
             "placeholders": {"host": DEFAULT_HOST},
         }
@@ -108,20 +115,30 @@ class ImagePipelineHook(BaseHook):
         """Open the session for all calls of one run of an event loop."""
         return transport.aiohttp_session()
 
-    def submit_job(self, parameters: calls.Submittable, links: Mapping[str, str] | None = None) -> Job:
+    def submit_job(
+        self,
+        parameters: calls.Submittable,
+        links: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
+    ) -> Job:
         """
         Start a job. **This is what is paid for.**
 
         It is sent again only while nothing can have been accepted (no connection, or the API said "later"): at most
         four times within two minutes.
 
-        :param links: for inputs the vendor cannot fetch as they are (``s3://``), the link to send instead.
-        :raises InvalidParameters: when an input lies on this machine and the API does not.
+        :param links: for inputs the vendor cannot fetch as they are (``s3://``), the link to send instead; what
+            returns them is called for each attempt, since a signature ages while the API says "later".
+        :raises InvalidParameters: when the request holds the key, or an input that only this machine can reach.
         :raises ImagePipelineError: when it was not taken, or when that is not known (``Uncertain``, ``Malformed``).
         """
-        self.refuse_unreachable_inputs(parameters.to_payload(links or {}))
-        # A call for each attempt: the job is as old as the one that was taken.
-        return self._sent(RequestKind.SUBMIT, lambda: calls.submit_job(parameters, links, submitted_at=time.time()))
+
+        def call() -> Call[Job]:
+            # For each attempt: the job is as old as the one that was taken.
+            fresh = links() if callable(links) else links
+            self.refuse_unfit_request(parameters.to_payload(fresh or {}))
+            return calls.submit_job(parameters, fresh, submitted_at=time.time())
+
+        return self._sent(RequestKind.SUBMIT, call, self.around_submission)
 
     def upload_image(self, content: bytes, content_type: str, extension: str) -> str:
         """
@@ -135,7 +152,17 @@ class ImagePipelineHook(BaseHook):
         """
         return self._sent(RequestKind.UPLOAD, lambda: calls.upload_image(content, content_type, extension))
 
-    def _sent(self, kind: RequestKind, call: Callable[[], Call[T]]) -> T:
+    def _sent(
+        self,
+        kind: RequestKind,
+        call: Callable[[], Call[T]],
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> T:
+        def attempt() -> T:
+            ready = call()
+            with around():
+                return self.send(ready)
+
         engine = Retrying(
             retry=retry_if_exception(lambda error: resending.may_send_again(kind, error)),
             wait=self._pause,
@@ -143,7 +170,7 @@ class ImagePipelineHook(BaseHook):
             sleep=self._sleep,
             reraise=True,
         )
-        result: T = engine(lambda: self.send(call()))
+        result: T = engine(attempt)
         return result
 
     def _pause(self, state: RetryCallState) -> float:
@@ -152,18 +179,36 @@ class ImagePipelineHook(BaseHook):
         self.log.warning("%s Attempt %d; next in at most %.0f s.", error, state.attempt_number, seconds)
         return seconds
 
-    def refuse_unreachable_inputs(self, payload: Mapping[str, Any]) -> None:
+    def refuse_unfit_request(self, payload: Mapping[str, Any]) -> None:
         """
-        Refuse a request whose inputs lie on this machine while the API does not.
+        Refuse a request that holds the key, or whose inputs lie on this machine while the API does not.
 
         :param payload: its body; any field may hold a link, or a list of them.
         :raises InvalidParameters: naming the field.
         """
+        self.access.refuse_key(payload)
         for name, value in payload.items():
             hosts = map(_host, value if isinstance(value, list) else [value])
             if any(map(is_loopback, hosts)) and not self.access.is_loopback:
                 msg = f"{name}: the image lies on this machine, where {self.access.origin} cannot fetch it."
                 raise InvalidParameters(msg)
+
+    def handle_of(self, job: object, api: str | None = None) -> JobHandle:
+        """
+        Return the handle of a job that something else submitted.
+
+        A mere id does not say which endpoint took the job. So each endpoint is asked, which costs nothing, until one
+        knows it.
+
+        :param job: an id, or what an operator of this provider returned.
+        :param api: the endpoint that is meant where ``job`` is a mere id; None asks all of them.
+        :raises ValueError: when it names no job.
+        """
+        handle = JobHandle.from_payload(job, api or SDXL_IMAGE_TO_IMAGE.name)
+        if api is not None or (isinstance(job, Mapping) and "api" in job):
+            return handle
+        candidates = (replace(handle, api=known) for known in APIS.values())
+        return next((one for one in candidates if isinstance(self.seen(one), Job)), handle)
 
     def get_job(self, handle: JobHandle) -> Job:
         """Look once where a job stands."""
@@ -190,9 +235,16 @@ class ImagePipelineHook(BaseHook):
             self._sleep(wait.pause(now=clock()))
         return event
 
-    def last_look(self, handle: JobHandle) -> JobEvent:
-        """Look at a job that should be finished, and give a passing fault of the network two minutes."""
-        return self.wait_for_job(handle, deadline=time.time() + LAST_LOOK)
+    def last_look(self, handle: JobHandle, *, was_finished: bool = False) -> JobEvent:
+        """
+        Look at a job that should be finished, and give a passing fault of the network two minutes.
+
+        :param was_finished: whether SUCCESS was seen. The first one counts: what says PENDING after it is an old
+            answer, and no reason to say that the job took too long.
+        """
+        event = self.wait_for_job(handle, deadline=time.time() + LAST_LOOK)
+        is_stale = was_finished and event.outcome is Outcome.TIMED_OUT
+        return JobEvent(handle, Outcome.UNREACHABLE, _STALE) if is_stale else event
 
     def seen(self, handle: JobHandle) -> Job | ImagePipelineError:
         """Look once; what went wrong is an answer too, for a wait to judge."""

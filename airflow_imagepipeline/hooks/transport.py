@@ -2,7 +2,8 @@
 Carry an API request over the network: once with requests, once with aiohttp, and no more than that.
 
 Both name a failure by the contract's classes, without following redirects, without retries of their own, and without
-the library's error in the chain: it may hold the request's headers, and so the key. Time is bounded as a whole,
+the library's error in the chain: it may hold the request's headers, and so the key. Both take the same way (see
+``hooks.route``), and a connection that fails behind a whole answer has brought that answer. Time is bounded as a whole,
 except that a server which drips response *headers* to requests is bounded only by the task's ``execution_timeout``.
 """
 
@@ -12,12 +13,14 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import airflow_imagepipeline
-from airflow_imagepipeline.contract.answers import LARGEST_ANSWER, ApiResponse
+from airflow_imagepipeline.contract.answers import ApiResponse, most_bytes
 from airflow_imagepipeline.contract.calls import ApiRequest, RequestKind
-from airflow_imagepipeline.hooks.failures import named_aiohttp, named_requests, refuse_missing_authorities
+from airflow_imagepipeline.contract.errors import ImagePipelineError, Uncertain
+from airflow_imagepipeline.hooks.failures import named_aiohttp, named_requests
+from airflow_imagepipeline.hooks.route import authorities_for, proxy_for, tls_context
 
 if TYPE_CHECKING:
     import aiohttp
@@ -63,6 +66,12 @@ def _headers(access: ApiAccess, request: ApiRequest) -> dict[str, str]:
     return headers
 
 
+def _refuse_key(access: ApiAccess, request: ApiRequest) -> None:
+    # The last guard: whatever made the request, the key leaves in its own header only. Uploads are images.
+    body = b"" if request.kind is RequestKind.UPLOAD else request.body or b""
+    access.refuse_key({"the job's id": unquote(request.path), "the request": body.decode()})
+
+
 def send_with_requests(access: ApiAccess, request: ApiRequest) -> ApiResponse:
     """
     Send once and return the answer, whatever its status.
@@ -72,9 +81,11 @@ def send_with_requests(access: ApiAccess, request: ApiRequest) -> ApiResponse:
     import requests
     from urllib3.exceptions import LocationParseError
 
+    _refuse_key(access, request)
     source, until = source_of(access, request), time.monotonic() + TOTAL_SECONDS[request.kind]
-    if urlsplit(access.origin).scheme == "https":
-        refuse_missing_authorities(source)
+    proxy = proxy_for(access.origin)
+    scheme = urlsplit(access.origin).scheme
+    response, body, failure = None, bytearray(), None
     try:
         with (
             _requests_session() as session,
@@ -86,23 +97,23 @@ def send_with_requests(access: ApiAccess, request: ApiRequest) -> ApiResponse:
                 timeout=(CONNECT_SECONDS, READ_SECONDS[request.kind]),
                 allow_redirects=False,
                 stream=True,
-                # Keeps requests from adding the credentials of a netrc file.
-                auth=lambda prepared: prepared,
+                proxies={scheme: proxy} if proxy else {},
+                verify=authorities_for(access, source),
             ) as response,
         ):
-            body = _read_until(response, until)
+            _read_until(response, body, until)
     except (requests.RequestException, LocationParseError) as exc:
         failure = named_requests(exc, source)
-    else:
-        return _answer(access, request, response.status_code, response.headers, body)
     # Out here, so that the library's error, which holds the request's headers, is not even a suppressed context.
-    raise failure
+    return _answer(access, request, response, body, failure)
 
 
 def _requests_session() -> requests.Session:
     import requests
 
     session = requests.Session()
+    # What the environment says of proxies and authorities is read elsewhere; a netrc file, nowhere.
+    session.trust_env = False
     # requests works out where a redirect leads even if it is not followed: it would read the whole body, however
     # large, and raise what is no RequestException for a Location that is no address.
     session.get_redirect_target = lambda _: None  # type: ignore[method-assign, assignment]
@@ -110,29 +121,34 @@ def _requests_session() -> requests.Session:
 
 
 def _answer(
-    access: ApiAccess, request: ApiRequest, status: int, headers: Mapping[str, str], body: bytes
+    access: ApiAccess,
+    request: ApiRequest,
+    response: requests.Response | aiohttp.ClientResponse | None,
+    body: bytearray,
+    failure: ImagePipelineError | None,
 ) -> ApiResponse:
+    if response is None:
+        raise failure or Uncertain(f"{source_of(access, request)} brought no answer.")
     # What an API repeats of the key would go on into messages, and those into logs and events.
-    shown = {name.lower(): access.without_key(value) for name, value in headers.items()}
-    body = access.without_key(body.decode("latin-1")).encode("latin-1")
-    return ApiResponse(source_of(access, request), status, shown, body, time.time())
+    shown = {name.lower(): access.without_key(value) for name, value in response.headers.items()}
+    status = response.status_code if hasattr(response, "status_code") else response.status
+    source = source_of(access, request)
+    return ApiResponse(source, status, shown, bytes(body), time.time(), access.without_key, failure)
 
 
-def _read_until(response: requests.Response, until: float) -> bytes:
+def _read_until(response: requests.Response, body: bytearray, until: float) -> None:
     import requests
     from urllib3.exceptions import HTTPError
 
-    body = bytearray()
     try:
         for chunk in _raw_chunks(response):
             body += chunk
-            if len(body) > LARGEST_ANSWER:
+            if len(body) > most_bytes(body):
                 break
             if time.monotonic() > until:
                 raise requests.ReadTimeout
     except HTTPError as exc:
         raise requests.exceptions.ChunkedEncodingError(type(exc).__name__) from exc
-    return bytes(body)
 
 
 def _raw_chunks(response: requests.Response) -> Iterator[bytes]:
@@ -157,45 +173,35 @@ async def send_with_aiohttp(access: ApiAccess, request: ApiRequest, session: aio
     :raises ImagePipelineError: when no answer came.
     """
     import aiohttp
+    from yarl import URL
 
+    _refuse_key(access, request)
+    source = source_of(access, request)
     timeout = aiohttp.ClientTimeout(
         total=TOTAL_SECONDS[request.kind], sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS[request.kind]
     )
-    url = access.origin + request.path
+    authorities = authorities_for(access, source)
+    response, body, failure = None, bytearray(), None
     try:
         async with session.request(
             request.method,
-            url,
+            # Sent as it is written: aiohttp would quote the job's id in its own way.
+            URL(access.origin + request.path, encoded=True),
             data=request.body,
             headers=_headers(access, request),
             timeout=timeout,
             allow_redirects=False,
-            proxy=_proxy_for(url),
+            proxy=proxy_for(access.origin),
+            ssl=tls_context(authorities),
         ) as response:
-            body = await _aread_capped(response)
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > most_bytes(body):
+                    break
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-        failure = named_aiohttp(exc, source_of(access, request))
-    else:
-        return _answer(access, request, response.status, response.headers, body)
-    raise failure  # as in send_with_requests
-
-
-async def _aread_capped(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        body += chunk
-        if len(body) > LARGEST_ANSWER:
-            break
-    return bytes(body)
-
-
-def _proxy_for(url: str) -> str | None:
-    # The proxies that requests would use, so that worker and triggerer take the same way. aiohttp's own trust_env
-    # would also read a netrc file.
-    from urllib.request import getproxies, proxy_bypass
-
-    parts = urlsplit(url)
-    if proxy_bypass(parts.hostname or ""):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+        failure = named_aiohttp(exc, source)
+        if response is not None:
+            # The reader raises as soon as it knows of a failure, before it gives what had come by then.
+            while response.content._buffer:  # noqa: SLF001 - nothing public gives it
+                body += response.content._read_nowait_chunk(-1)  # noqa: SLF001
+    return _answer(access, request, response, body, failure)  # out here, as in send_with_requests

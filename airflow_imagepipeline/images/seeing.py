@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from airflow_imagepipeline.images.inspection import (
-    FORMAT_OF_EXTENSION,
-    DamagedImage,
-    ImageFacts,
-    TooManyPixels,
-    inspect_file,
-)
+from airflow_imagepipeline.images.inspection import ImageFacts, TooManyPixels, decoded, inspect_file, orientation
 from airflow_imagepipeline.images.likeness import Miniature
-from airflow_imagepipeline.images.thumbnail import plain
+from airflow_imagepipeline.images.thumbnail import plain, turned
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,8 +20,7 @@ _SEEN_SIDE: Final = 512
 _SHARP_SIDE: Final = 256
 _FAINT: Final = 0.5
 """Added to the coarser detail: the steps between two of 256 values are no detail."""
-_ORIENTATION: Final = 0x0112
-_TURNED: Final = range(5, 9)
+_ON_THEIR_SIDE: Final = range(5, 9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,30 +69,19 @@ def seen(path: Path) -> Seen:
     if facts.width * facts.height > MOST_DECODED:
         msg = f"{facts.width}x{facts.height} pixels, more than the {MOST_DECODED} that can be checked"
         raise TooManyPixels(msg)
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            # Our own limit is smaller than that of Pillow's warnings, and a remark on metadata is no damage.
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=list(FORMAT_OF_EXTENSION.values())) as image:
-                return _kept(facts, image)
-    except Exception as exc:  # on foreign bytes a decoder fails in any way it likes
-        msg = f"a file that cannot be decoded ({type(exc).__name__})"
-        raise DamagedImage(msg) from exc
+    return decoded(path, lambda image: _kept(facts, image))[0]
 
 
 def _kept(facts: ImageFacts, image: Image.Image) -> Seen:
-    from PIL import Image, ImageOps, ImageStat
+    from PIL import Image, ImageStat
 
     # A JPEG can be decoded at a smaller scale, and is read to its end all the same.
     image.draft(None, (_SEEN_SIDE, _SEEN_SIDE))
     # Before anything else is done, so that what follows cannot hide that there is no more.
     image.load()
-    small = _smaller(plain(image))
-    upright = ImageOps.exif_transpose(small)
-    is_turned = image.getexif().get(_ORIENTATION) in _TURNED
-    width, height = (facts.height, facts.width) if is_turned else (facts.width, facts.height)
+    way, _ = orientation(image)
+    upright = turned(_smaller(plain(image)), way)
+    width, height = (facts.height, facts.width) if way in _ON_THEIR_SIDE else (facts.width, facts.height)
     alpha = upright.getchannel("A") if upright.mode == "RGBA" else None
     copy = Image.new("RGB", upright.size, "white")
     copy.paste(upright.convert("RGB"), mask=alpha)

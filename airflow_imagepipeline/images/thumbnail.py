@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from airflow_imagepipeline.images.inspection import (
-    FORMAT_OF_EXTENSION,
-    DamagedImage,
-    TooManyPixels,
-    inspect_file,
-)
+from airflow_imagepipeline.images.inspection import TooManyPixels, decoded, inspect_file, orientation
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,33 +27,44 @@ def thumbnail(path: Path, size: tuple[int, int], paper: str) -> Image.Image:
     :raises TooManyPixels: when decoding it would take too much memory.
     """
     inspect_file(path)
-    try:
-        with warnings.catch_warnings():
-            # Our own limits are smaller than those of Pillow's warnings, and a remark on metadata is no damage.
-            warnings.simplefilter("ignore")
-            return _decoded(path, size, paper)
-    except TooManyPixels:
-        raise
-    except Exception as exc:  # on foreign bytes a decoder fails in any way it likes
-        msg = f"a file that cannot be decoded ({type(exc).__name__})"
-        raise DamagedImage(msg) from exc
+    return decoded(path, lambda image: _small(image, size, paper))[0]
 
 
-def _decoded(path: Path, size: tuple[int, int], paper: str) -> Image.Image:
-    from PIL import Image, ImageOps
+def _small(image: Image.Image, size: tuple[int, int], paper: str) -> Image.Image:
+    from PIL import Image
 
     frame = (max(size), max(size))  # the metadata may turn it by a quarter
-    with Image.open(path, formats=list(FORMAT_OF_EXTENSION.values())) as image:
-        if not image.info.get("progressive"):
-            image.draft("RGB", (frame[0] * _ENOUGH, frame[1] * _ENOUGH))
-        if image.width * image.height > MOST_DECODED:
-            msg = f"{image.width}x{image.height} pixels, more than are decoded for a thumbnail"
-            raise TooManyPixels(msg)
-        step = min(image.width // (frame[0] * _ENOUGH), image.height // (frame[1] * _ENOUGH))
-        small = image.reduce(step) if step > 1 and image.mode in _REDUCED else image
-        upright = _flat(ImageOps.exif_transpose(small), paper)
+    if not image.info.get("progressive"):
+        image.draft("RGB", (frame[0] * _ENOUGH, frame[1] * _ENOUGH))
+    if image.width * image.height > MOST_DECODED:
+        msg = f"{image.width}x{image.height} pixels, more than are decoded for a thumbnail"
+        raise TooManyPixels(msg)
+    step = min(image.width // (frame[0] * _ENOUGH), image.height // (frame[1] * _ENOUGH))
+    small = image.reduce(step) if step > 1 and image.mode in _REDUCED else image
+    upright = _flat(turned(small, orientation(image)[0]), paper)
     upright.thumbnail(size, Image.Resampling.LANCZOS)
     return upright
+
+
+def turned(image: Image.Image, way: int) -> Image.Image:
+    """
+    Return an image as it is to be seen.
+
+    :param way: how it is turned, see :func:`orientation`.
+    """
+    from PIL.Image import Transpose
+
+    # https://exiftool.org/TagNames/EXIF.html, Orientation
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return image.transpose(turns[way]) if way in turns else image
 
 
 def plain(image: Image.Image) -> Image.Image:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.manifest import GOOD, LEFT_OUT, ManifestRow, RowOutcome
-from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.contract.text import cleaned, counted
 from airflow_imagepipeline.images.contact_sheet import Cell, Mood, Page, Share, draw_sheet
 from airflow_imagepipeline.images.saving import EXTENSION_OF, save_small
 from airflow_imagepipeline.landing.contact_pictures import Pictures, completed
 from airflow_imagepipeline.policy.contact_sheet import Choice, Pick, chosen, difference_of, seconds_of
 from airflow_imagepipeline.storage.folder import Folder, StoredFile, open_folder
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 MOST_PAIRS: Final = 60
 """More pairs on one picture are no overview."""
@@ -66,8 +65,8 @@ def manifest_rows(uri: str, aws_conn_id: str | None) -> Iterator[ManifestRow]:
     :raises StorageFailed: when it cannot be read.
     """
     folder, _, name = uri.rpartition("/")
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
-        copy = Path(scratch) / "manifest"
+    with scratch_folder() as scratch:
+        copy = scratch / "manifest"
         open_folder(folder, aws_conn_id).read(name, copy)
         with copy.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -121,11 +120,11 @@ def put_sheet(
         msg = f"a sheet has 1 to {MOST_PAIRS} pairs, and a name that ends with .jpg, .png or .webp: not {n}, {name!r}"
         raise InvalidParameters(msg)
     choice = chosen(rows, n, seed=destination.uri_of(name))
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
-        pictures = Pictures(Path(scratch), aws_conn_id)
+    with scratch_folder() as scratch:
+        pictures = Pictures(scratch, aws_conn_id)
         cells, shown = _captioned(choice, pictures)
         image = draw_sheet(_page(choice, title), cells, map(pictures.pair, shown))
-        sheet = Path(scratch) / "sheet"
+        sheet = scratch / "sheet"
         width, height = save_small(image, sheet, form)
         content = sheet.read_bytes()
         notes = {"width": str(width), "height": str(height)}
@@ -177,15 +176,15 @@ def _facts(row: ManifestRow) -> Iterator[str]:
 def _page(choice: Choice, title: str | None) -> Page:
     shares = [Share(choice.counts.get(outcome, 0), _words(outcome), _mood(outcome)) for outcome in RowOutcome]
     footer = f"{_explained(choice.picks, choice.total)} Left the input, right the result." if choice.picks else ""
-    return Page(title or f"{choice.total:,} inputs", shares, footer or "There was no input.")
+    return Page(title or counted(choice.total, "input"), shares, footer or "There was no input.")
 
 
 def _explained(picks: Sequence[Pick], total: int) -> str:
     if len(picks) == total:
-        return f"All {total:,} inputs."
+        return f"All of {counted(total, 'input')}."
     return (
-        f"{len(picks):,} of {total:,} inputs: drawn by lot from what went well, with the extremes; and of what did "
-        "not, each kind if there is room."
+        f"{len(picks):,} of {counted(total, 'input')}: drawn by lot from what went well, with the extremes; and of "
+        "what did not, each kind if there is room."
     )
 
 

@@ -26,7 +26,7 @@ class FewWarnings:
         if number <= _EACH:
             self._log.warning(message, *arguments)
         elif str(number).strip("0") == "1":
-            counted = f"{message} (%s times so far; not each is told)"
+            counted = f"{message} (%s times so far; not each is logged)"
             self._log.warning(counted, *arguments, f"{number:,}")
         else:
             self._log.debug(message, *arguments)

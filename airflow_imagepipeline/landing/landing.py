@@ -9,17 +9,18 @@ written when all of them are there.
 from __future__ import annotations
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_imagepipeline.contract.errors import DownloadFailed, ImagePipelineError, LinkExpired
 from airflow_imagepipeline.contract.result import JobResult, LandedImage
+from airflow_imagepipeline.contract.text import counted
 from airflow_imagepipeline.exceptions import LandingFailed, ResultRejected
 from airflow_imagepipeline.landing.earlier import EarlierImages
 from airflow_imagepipeline.landing.look import look_at
 from airflow_imagepipeline.landing.provenance import explain
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed, StoredFile, stem_of
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.contract.job import Job
@@ -158,18 +159,18 @@ class _Landing:
             raise DownloadFailed(msg)
         images = []
         # Private to this user, and removed in every case.
-        with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
+        with scratch_folder() as scratch:
             for index in range(len(self._links)):
-                found = earlier.image(index, Path(scratch)) if earlier else None
+                found = earlier.image(index, scratch) if earlier else None
                 self.taken_over |= {found.uri} if found else set()
-                images.append(found or self._image(index, f"{stem}-{index:02d}", Path(scratch), overwrite=overwrite))
+                images.append(found or self._image(index, f"{stem}-{index:02d}", scratch, overwrite=overwrite))
                 self.done += 1
         return images
 
     def _image(self, index: int, name: str, scratch: Path, *, overwrite: bool) -> LandedImage:
         download = self._fetched(index, scratch / f"result-{index:02d}")
-        facts, blank = download.found.facts, download.found.blank
-        checks = self._judged(download.path, scratch)
+        facts, blank = download.found.facts, download.found.glance.blank
+        checks = {**download.found.to_checks(), **self._judged(download.path, scratch)}
         full_name = f"{name}.{facts.extension}"
         if checks.get("reasons"):
             # The vendor's id keeps what is rejected today apart from what is rejected tomorrow.
@@ -178,6 +179,9 @@ class _Landing:
         self._folder.put(full_name, file, overwrite=overwrite)
         download.path.unlink()
         uri = self._folder.uri_of(full_name)
+        if "unread_metadata" in checks:
+            what = "what stands around its pixels cannot be read"
+            _log.warning("%s is landed as it came; %s (%s).", uri, what, checks["unread_metadata"])
         if self._gate is not None and checks.get("reasons"):
             self._gate.rejected.warn("%s is rejected: %s", uri, " ".join(checks["reasons"]))
         return LandedImage(uri, download.sha256, download.size, facts.format, facts.width, facts.height, blank, checks)
@@ -204,8 +208,8 @@ class _Landing:
         fresh = ended.job.download_urls if ended.job else ()
         if len(fresh) != len(self._links):
             msg = (
-                f"the link has expired, and a fresh look at the job ({ended.outcome.value}) gave {len(fresh)} links "
-                f"instead of {len(self._links)}."
+                f"the link has expired, and a fresh look at the job ({ended.outcome.value}) gave "
+                f"{counted(len(fresh), 'link')} instead of {len(self._links)}."
             )
             raise DownloadFailed(msg)
         self._links = fresh

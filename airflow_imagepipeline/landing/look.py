@@ -5,33 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airflow_imagepipeline.contract.errors import DownloadFailed, NotTheResult, ResultRefused
 from airflow_imagepipeline.images.inspection import (
     DamagedImage,
+    Glance,
     ImageFacts,
     NotAnImage,
     TooManyPixels,
+    glanced,
     inspect_file,
-    is_blank,
 )
 
 
 @dataclass(frozen=True)
 class Look:
-    """
-    A whole image.
-
-    :param blank: whether it is of one colour.
-    """
+    """A whole image."""
 
     facts: ImageFacts
-    blank: bool
+    glance: Glance
 
     def to_notes(self) -> Mapping[str, str]:
         """Return what is kept beside the stored file, so that it need not be read to be known."""
-        size = {"width": str(self.facts.width), "height": str(self.facts.height)}
-        return {**size, "blank": "true"} if self.blank else size
+        facts, notes = self.facts, {"width": str(self.facts.width), "height": str(self.facts.height)}
+        if facts.trailing_bytes:
+            notes["trailing-bytes"] = str(facts.trailing_bytes)
+        return {**notes, "blank": "true"} if self.glance.blank else notes
+
+    def to_checks(self) -> dict[str, Any]:
+        """Return what is odd about the file, and no reason not to take it."""
+        odd = {"trailing_bytes": self.facts.trailing_bytes, "unread_metadata": self.glance.unread}
+        return {name: value for name, value in odd.items() if value}
 
 
 def look_at(path: Path) -> Look:
@@ -43,7 +48,7 @@ def look_at(path: Path) -> Look:
     :raises ResultRefused: when it has too many pixels.
     """
     try:
-        return Look(inspect_file(path), is_blank(path))
+        return Look(inspect_file(path), glanced(path))
     except TooManyPixels as exc:
         msg = f"A result has {exc}."
         raise ResultRefused(msg) from exc

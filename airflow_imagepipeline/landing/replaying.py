@@ -53,7 +53,7 @@ class Replaying:
         :raises ImagePipelineError: when an input cannot be read or sent, or is not what the image was made from.
         """
         known = {one.address: one.sha256 for one in self._sidecar.inputs if one.sha256}
-        self._hook.refuse_unreachable_inputs(self._parameters.to_payload({}))
+        self._hook.refuse_unfit_request(self._parameters.to_payload({}))
         links = links_for(
             self._parameters.inputs(),
             self._hook,

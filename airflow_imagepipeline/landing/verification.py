@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from airflow_imagepipeline.contract.sidecar import LARGEST_SIDECAR, SUFFIX, Sidecar, is_sidecar, sidecar_in
-from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.contract.text import cleaned, counted
 from airflow_imagepipeline.images.inspection import FORMAT_OF_EXTENSION
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 _LONGEST_NAME: Final = 300
 
@@ -59,9 +59,9 @@ def verify(folder: Folder) -> Iterator[Finding]:
     """
     sizes = {listed.name: listed.size for listed in folder.listing()}
     sidecars = [name for name in sizes if is_sidecar(name) and _is_image(name.removesuffix(SUFFIX))]
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
+    with scratch_folder() as scratch:
         for name in sidecars:
-            verdict, reason = _judged(folder, name, sizes, Path(scratch) / "image")
+            verdict, reason = _judged(folder, name, sizes, scratch / "image")
             yield Finding(verdict, cleaned(name.removesuffix(SUFFIX), _LONGEST_NAME), reason)
     explained = {name.removesuffix(SUFFIX) for name in sidecars}
     for name in sizes:
@@ -85,7 +85,7 @@ def _judged(folder: Folder, name: str, sizes: dict[str, int], copy: Path) -> tup
         if image not in sizes:
             return Verdict.MISSING, f"job {sidecar.job_id} made it, and only its sidecar is there."
         if sizes[image] != sidecar.bytes:
-            return Verdict.CHANGED, f"it has {sizes[image]} bytes, its sidecar says {sidecar.bytes}."
+            return Verdict.CHANGED, f"it has {counted(sizes[image], 'byte')}, its sidecar says {sidecar.bytes}."
         folder.read(image, copy)
     except ValueError as error:
         return Verdict.REFUSED, f"its sidecar is refused: {error}."

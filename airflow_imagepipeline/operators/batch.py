@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job_parameters import JobParameters
 from airflow_imagepipeline.contract.parameters import EditImageParameters, ImageToImageParameters
+from airflow_imagepipeline.contract.text import counted
 from airflow_imagepipeline.exceptions import BatchFailed, BatchIncomplete, submission_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.operators.batch_arguments import as_text, check_constants, checked_flag
@@ -39,10 +41,10 @@ class Rows:
 
     def __str__(self) -> str:
         """Return what Airflow's UI shows in their place: the same at every parsing."""
-        return f"{len(self.rows)} rows"
+        return counted(len(self.rows), "row")
 
 
-class ImagePipelineBatchOperator(BaseOperator):
+class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
     """
     Edit every image of a folder, a table or a list: one job for each, a bounded number of them in flight.
 
@@ -287,7 +289,7 @@ class ImagePipelineBatchOperator(BaseOperator):
         kwargs = {"plan": turn.plan, "cursor": turn.cursor, "deadline": deadline}
         # Airflow's own timeout is a backstop: when it fires, nothing of this class runs any more.
         backstop = timedelta(seconds=max(deadline - time.time(), 0.0) + BACKSTOP)
-        self.log.info("%d jobs are in flight: the triggerer looks at them.", len(turn.jobs))
+        self.log.info("%s in flight: the triggerer polls from here on.", counted(len(turn.jobs), "job"))
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs, timeout=backstop)
 
     def _ended(self, context: Context, turn: Finished) -> dict[str, Any]:
@@ -295,14 +297,13 @@ class ImagePipelineBatchOperator(BaseOperator):
 
         summary = with_sheet(self, turn.summary).to_payload()
         told = ", ".join(f"{count:,} {outcome}" for outcome, count in summary["counts"].items() if count)
-        said = f"{turn.summary.total:,} rows: {told or 'nothing to do'}. Manifest: {turn.summary.manifest}"
+        said = f"{counted(turn.summary.total, 'row')}: {told or 'nothing to do'}. Manifest: {turn.summary.manifest}"
         if is_good_enough(turn.counts, self.min_success_ratio):
             self.log.info("%s", said)
             return summary
         self._leave_summary(context, summary)
         failure = BatchIncomplete if turn.may_change else BatchFailed
-        msg = f"{said} ({turn.why})"
-        raise failure(msg)
+        raise failure(f"{said} ({turn.why})" if turn.why else said)
 
     def _leave_summary(self, context: Context, summary: Mapping[str, Any]) -> None:
         # A failed task returns nothing: what reads the summary (the Images tab, a later task) finds it all the same.

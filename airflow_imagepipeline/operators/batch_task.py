@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowException
@@ -22,6 +22,7 @@ from airflow_imagepipeline.batch.work import Work
 from airflow_imagepipeline.compat import task_state_store
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.links import checked_identity
+from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.landing.gate import gate_for
 from airflow_imagepipeline.landing.inputs import LONGEST_SIGNATURE, links_for
 from airflow_imagepipeline.landing.landing import REJECTED
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.contract.job import Job
     from airflow_imagepipeline.contract.job_parameters import JobParameters
     from airflow_imagepipeline.contract.manifest import BatchSummary
-    from airflow_imagepipeline.contract.planned_row import PlannedRow
+    from airflow_imagepipeline.hooks.connection import ApiAccess
     from airflow_imagepipeline.operators.batch import ImagePipelineBatchOperator
     from airflow_imagepipeline.policy.ledger_entry import RowPhase
     from airflow_imagepipeline.storage.folder import Folder
@@ -59,7 +60,8 @@ def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], opt
     :raises LedgerBusy: when another task instance has it.
     """
     ti = context["ti"]
-    _ = task.hook.access
+    # Rows are looked at one by one: one that holds the key is invalid, and spoils no other.
+    task.hook.access.refuse_key({name: getattr(task, name) for name in task.template_fields if name != "inputs"})
     shard = checked_shard(task.shard)
     folder = open_folder(task.destination, task.aws_conn_id)
     home = open_folder(_home(task, shard), task.aws_conn_id)
@@ -106,12 +108,13 @@ def _is_over(ti: Any, owner: Owner) -> bool:
     except Exception as exc:  # noqa: BLE001 - of whom nothing can be asked, it is believed that it goes on
         _log.info("Airflow does not tell the state of %s (%s).", owner, type(exc).__name__)
         return False
-    return len(states) == 1 and str(states[0]) in _OVER
+    # Airflow leaves out a run, or a part of a mapped task, that it does not know any more: nothing comes back for it.
+    return all(str(state) in _OVER for state in states)
 
 
 def _rows(task: ImagePipelineBatchOperator, run: str) -> Iterable[PlannedRow]:
     inputs = getattr(task.inputs, "rows", task.inputs)
-    return planned_rows(
+    planned = planned_rows(
         inputs,
         request=task.request,
         file_stem=task.file_stem,
@@ -126,6 +129,14 @@ def _rows(task: ImagePipelineBatchOperator, run: str) -> Iterable[PlannedRow]:
         counts=checked_identity(task.link_identity),
         on_empty=task.on_empty,
     )
+    return (_without_key(row, task.hook.access) for row in planned)
+
+
+def _without_key(row: PlannedRow, access: ApiAccess) -> PlannedRow:
+    # Of such a row nothing but its place goes on, into plan, ledger and manifest.
+    if not access.holds_key(asdict(row)):
+        return row
+    return PlannedRow(row.index, "", "", invalid=f"holds the API key of connection {access.conn_id!r}: take it out.")
 
 
 def _reserved(task: ImagePipelineBatchOperator) -> list[str]:

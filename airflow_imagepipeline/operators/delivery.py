@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.job_parameters import is_unset
 from airflow_imagepipeline.contract.result import JobResult
-from airflow_imagepipeline.contract.sidecar import is_sidecar
 from airflow_imagepipeline.exceptions import TooFewImages, too_few_images
 from airflow_imagepipeline.landing.landing import land_job
 from airflow_imagepipeline.operators.provenance import task_provenance
@@ -77,13 +76,13 @@ class Delivery:
 
         :raises AirflowFailException: when the folder cannot be used, or holds what would be in the way.
         """
+        from airflow_imagepipeline.landing.earlier import images_of
         from airflow_imagepipeline.storage.folder import AlreadyThere
 
         if self.folder is None:
             return
         self.folder.prepare()
-        there = self.folder.names(self._stem) if self._stem and not self._task.overwrite else []
-        if images := [name for name in there if not is_sidecar(name)]:
+        if self._stem and not self._task.overwrite and (images := images_of(self.folder, self._stem)):
             where = self.folder.uri_of(images[0])
             msg = f"{where} exists: give another file_stem, or overwrite=True. Nothing was submitted."
             raise AlreadyThere(msg)
@@ -95,8 +94,12 @@ class Delivery:
 
     def too_few(self, job: Job) -> TooFewImages | None:
         """Return what the task fails with if it insists on ``samples`` images; None when as many came."""
+        return too_few_images(job, self._asked_for)
+
+    @property
+    def _asked_for(self) -> int | None:
         try:
-            return too_few_images(job, getattr(self._task.parameters(), "samples", None))
+            return getattr(self._task.parameters(), "samples", None)
         except InvalidParameters:
             # The arguments may give something else after a restart; the images are paid for.
             return None
@@ -107,7 +110,7 @@ class Delivery:
 
         :raises AirflowException: see :func:`land_job`.
         """
-        task = self._task
+        task, job = self._task, job.first(self._asked_for if is_unset(self._task.job_id) else None)
         if self.folder is None:
             # Without an id the job can never be looked at again: its links are all there is of what was paid for.
             links = job.download_urls if task.return_urls or job.handle.job_id is None else None

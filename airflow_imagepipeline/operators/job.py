@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
 
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
 from airflow_imagepipeline.contract.job import Job, JobHandle
 from airflow_imagepipeline.contract.job_parameters import JobParameters, is_unset
-from airflow_imagepipeline.contract.result import JobResult
+from airflow_imagepipeline.contract.result import JobResult, done_sentence
 from airflow_imagepipeline.exceptions import submission_failure, wait_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.landing.inputs import links_for, refuse_files
@@ -38,7 +39,7 @@ BACKSTOP: Final = 300.0
 _PHASES: Final = {Outcome.FAILED: Phase.FAILED, Outcome.LOST: Phase.LOST, Outcome.REFUSED: Phase.LOST}
 
 
-class ImagePipelineJobOperator(BaseOperator):
+class ImagePipelineJobOperator(RowsStayData, BaseOperator):
     """
     Submit one job, and wait for it and land its images where asked to.
 
@@ -137,9 +138,14 @@ class ImagePipelineJobOperator(BaseOperator):
         :return: the result, see :meth:`JobResult.to_payload`.
         :raises AirflowException: see :mod:`airflow_imagepipeline.exceptions`.
         """
+        submission = Submission(context)
+        if is_unset(self.job_id):
+            submission.begin()
         try:
+            # Whatever way it came: a template, an environment, a row that Airflow rendered a second time.
+            self.hook.access.refuse_key({name: getattr(self, name) for name in self.template_fields})
             handed_in = self._handed_in()
-            submission = self._submission(context)
+            self._ask_for(submission)
         except ImagePipelineError as error:
             raise submission_failure(error) from error
         started = handed_in or submission.job_or_handle(lambda: self._prepare(context))
@@ -149,7 +155,7 @@ class ImagePipelineJobOperator(BaseOperator):
         if isinstance(started, Job) and (handle.job_id is None or started.status is JobStatus.FAILURE):
             return self._ended(context, event_of(started))
         if not self.wait_for_completion:
-            mark(context, handle, Phase.HANDED_OVER, self.timeout)
+            mark(context, handle, Phase.HANDED_OVER)
             return JobResult(handle, JobStatus.PENDING).to_payload()
         return self._wait(context, handle, submission.deadline())
 
@@ -164,7 +170,7 @@ class ImagePipelineJobOperator(BaseOperator):
         try:
             refuse_other_host(context, self.hook, ended.handle)
             if ended.outcome is Outcome.SUCCEEDED:
-                ended = self.hook.last_look(ended.handle)
+                ended = self.hook.last_look(ended.handle, was_finished=True)
         except ImagePipelineError as error:
             ended = JobEvent(ended.handle, Outcome.UNREACHABLE, str(error))
         return self._ended(context, ended)
@@ -181,14 +187,13 @@ class ImagePipelineJobOperator(BaseOperator):
             msg = f"job_id: {error}"
             raise InvalidParameters(msg) from error
 
-    def _submission(self, context: Context) -> Submission:
+    def _ask_for(self, submission: Submission) -> None:
         parameters = self.parameters()
         self._check_arguments()
         refuse_files(parameters.inputs(), upload=self.upload_inputs)
         for advice in parameters.advice():
             self.log.warning("%s", advice)
-        return Submission(
-            context,
+        submission.ask_for(
             self.hook,
             parameters,
             timeout=self._seconds_allowed(),
@@ -207,20 +212,25 @@ class ImagePipelineJobOperator(BaseOperator):
     def _delivery(self) -> Delivery:
         return Delivery(self)
 
-    def _prepare(self, context: Context) -> dict[str, str]:
+    def _prepare(self, context: Context) -> Callable[[], dict[str, str]]:
         # All that can be refused is refused here, before the request that is paid for.
         self._delivery.prepare()
         parameters = self.parameters()
+        inputs, digests, upload = parameters.inputs(), dict[str, str](), self.upload_inputs
+
+        def links() -> dict[str, str]:
+            return links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=upload, digests=digests)
+
         try:
-            self.hook.refuse_unreachable_inputs(parameters.to_payload({}))
-            inputs, digests, upload = parameters.inputs(), dict[str, str](), self.upload_inputs
-            links = links_for(inputs, self.hook, self.aws_conn_id, seconds=self.timeout, upload=upload, digests=digests)
+            self.hook.refuse_unfit_request(parameters.to_payload({}))
+            ready = links()
         except ImagePipelineError as error:
             raise submission_failure(error, RequestKind.UPLOAD) from error
         if self._delivery.writes_sidecars:
             self._delivery.digests = digests
             keep_digests(context, parameters, digests)
-        return links
+        # An uploaded copy stays where it is; a signature ages, and is made anew for each attempt.
+        return (lambda: ready) if upload else links
 
     def _seconds_allowed(self) -> float:
         # Airflow does not count the time in the triggerer against execution_timeout: the deadline does.
@@ -243,13 +253,14 @@ class ImagePipelineJobOperator(BaseOperator):
     def _ended(self, context: Context, ended: JobEvent) -> dict[str, Any]:
         if ended.job is None or ended.outcome is not Outcome.SUCCEEDED:
             if (phase := _PHASES.get(ended.outcome)) is not None:
-                mark(context, ended.handle, phase, self.timeout)
+                mark(context, ended.handle, phase)
             raise wait_failure(ended, retryable=self.retry_failed_jobs)
         few = self._delivery.too_few(ended.job)
         if few is not None:
             self.log.warning("%s", few)
         result = self._delivery.deliver(context, ended.job)
-        mark(context, ended.handle, Phase.HANDED_OVER if result.images is None else Phase.STORED, self.timeout)
+        self.log.info("%s", done_sentence(result, now=time.time()))
+        mark(context, ended.handle, Phase.HANDED_OVER if result.images is None else Phase.STORED)
         refuse_rejected(result)
         if few is not None and self.strict_count:
             raise few

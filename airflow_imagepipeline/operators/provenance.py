@@ -89,8 +89,7 @@ def _kept_digests(context: Mapping[str, Any], parameters: JobParameters, fingerp
 
 
 def _record(context: Mapping[str, Any], handle: JobHandle, fingerprint: str) -> SubmissionRecord | None:
-    # How long a record is to live matters to who writes one.
-    records = records_of(context, 0.0)
+    records = records_of(context)
     if records is None:
         return None
     try:

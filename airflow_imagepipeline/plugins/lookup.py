@@ -75,7 +75,7 @@ def task_page(user: BaseUser, place: Place, query: Query) -> dict[str, Any]:
             return _run_page(place.dag_id, place.run_id, {**query, "task": place.task_id})
         raise NothingThere
     found, storage = read_result(task.result), views.storage_of(task)
-    page = {"place": place, "task": task, "storage": storage, "problem": "", "plan": None, "under_way": None}
+    page = {"place": task.place, "task": task, "storage": storage, "problem": "", "plan": None, "under_way": None}
     if isinstance(found, BatchFound):
         return {**page, **_batch_page(found, storage, query)}
     if isinstance(found, JobFound) and found.images:
@@ -99,7 +99,7 @@ def row_page(user: BaseUser, place: Place, row: str, query: Query) -> dict[str, 
     view = views.row_view(line, storage, views.asked_of_all(task), _number(query.get("image")))
     before, behind = manifest.beside(number, outcome)
     return {
-        "place": place,
+        "place": task.place,
         "storage": storage,
         "line": line,
         "view": view,
@@ -188,12 +188,12 @@ def _batch_page(batch: BatchFound, storage: Storage, query: Query) -> dict[str, 
 
 def _run_page(dag_id: str, run_id: str, query: Query) -> dict[str, Any]:
     task_id = query.get("task") or None
-    found = find_run(dag_id, run_id, task_id, number=_number(query.get("page")), size=RUN_PAGE)
-    if found is None:
+    page = find_run(dag_id, run_id, task_id, number=_number(query.get("page")), size=RUN_PAGE)
+    if page is None:
         raise NothingThere
-    under_way = batches_under_way(dag_id, run_id, task_id) if found.number == 1 else []
-    results = [(task, read_result(task.result)) for task in found.tasks]
-    cards = [tiles.card_of(task, result) for task, result in results if result is not None]
+    under_way = batches_under_way(dag_id, run_id, task_id) if page.number == 1 else []
+    results = [(task, read_result(task.result)) for task in page.tasks]
+    cards = [tiles.card_of(task, found) for task, found in results if found is not None and tiles.has_images(found)]
     return {
         "kind": "run",
         "dag_id": dag_id,
@@ -202,9 +202,9 @@ def _run_page(dag_id: str, run_id: str, query: Query) -> dict[str, Any]:
         "filters": {"task": task_id} if task_id else {},
         "cards": [*(tiles.card_under_way(task, told) for task, told in under_way), *cards],
         "under_way": len(under_way),
-        "number": found.number,
-        "pages": found.pages,
-        "total": found.total,
+        "number": page.number,
+        "pages": page.pages,
+        "total": page.total,
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from airflow_imagepipeline.contract.text import counted
 from airflow_imagepipeline.plugins import words
 from airflow_imagepipeline.plugins.answers import PAGES
 from airflow_imagepipeline.plugins.imagepipeline import PREFIX
@@ -22,6 +23,8 @@ _FILTERS: Final = {
     "duration": words.duration,
     "treatment": lambda name: words.TREATMENT_WORDS.get(name, words.named(name)),
     "last_part": words.last_part,
+    "folder_of": words.folder_of,
+    "counted": counted,
     "label": lambda outcome: words.OUTCOME_WORDS[outcome][0],
     "meaning": lambda outcome: words.OUTCOME_WORDS[outcome][1],
 }

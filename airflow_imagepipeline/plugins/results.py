@@ -135,11 +135,13 @@ def read_plan(value: Any) -> PlanFound | None:
 
 
 def _batch(value: Mapping[str, Any]) -> BatchFound:
+    submitted, cost = _whole(value.get("submitted")), _number(value.get("cost"))
     return BatchFound(
         manifest=_text(value["manifest"]),
         ledger=_text(value.get("ledger")),
-        submitted=_whole(value.get("submitted")),
-        cost=_number(value.get("cost")),
+        submitted=submitted,
+        # Version 0.1.0 said None where nothing was paid and no price known.
+        cost=0.0 if cost is None and submitted == 0 else cost,
         bytes=_whole(value.get("bytes")),
         seconds=_number(value.get("seconds")),
         contact_sheet=_text(value.get("contact_sheet")) or None,

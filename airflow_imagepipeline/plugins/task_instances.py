@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -28,16 +28,22 @@ _MAP_INDEX: Final = re.compile(r"-1|0|[1-9][0-9]{0,8}", re.ASCII)
 _CONNECTION_ID: Final = re.compile(r"[\w.\-]{1,250}", re.ASCII)
 # Airflow 3.1 to 3.3 leave the placeholder as it is where a task instance is not mapped.
 _PLACEHOLDER: Final = "{MAP_INDEX}"
+_LABEL: Final[Any] = TaskInstance.rendered_map_index
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which task instance is meant."""
+    """
+    Which task instance is meant.
+
+    :param label: what a ``map_index_template`` calls it; empty where there is none.
+    """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int = UNMAPPED
+    label: str = field(default="", compare=False)
 
     @property
     def path(self) -> str:
@@ -48,7 +54,7 @@ class Place:
     @property
     def name(self) -> str:
         """The task as a person calls it."""
-        return self.task_id if self.map_index == UNMAPPED else f"{self.task_id} [{self.map_index}]"
+        return self.task_id if self.map_index == UNMAPPED else f"{self.task_id} [{self.label or self.map_index}]"
 
 
 @dataclass(frozen=True)
@@ -102,14 +108,14 @@ def map_index_of(text: str) -> int | None:
 def find_task(place: Place) -> FoundTask | None:
     """Return a task instance, or None when there is no such one."""
     with create_session() as session:
-        columns = select(TaskInstance.state, TaskInstance.start_date)
+        columns = select(TaskInstance.state, TaskInstance.start_date, _LABEL)
         row = session.execute(columns.where(*is_at(TaskInstance, place))).first()
         if row is None:
             return None
         result = session.scalar(_results(place.dag_id, place.run_id).where(*is_at(XComModel, place)))
         rendered = session.scalar(select(Rendered.rendered_fields).where(*is_at(Rendered, place)))
         fields = rendered if isinstance(rendered, Mapping) else {}
-        return FoundTask(place, _word(row[0]), plain(result), fields, row[1])
+        return FoundTask(replace(place, label=_word(row[2]) or ""), _word(row[0]), plain(result), fields, row[1])
 
 
 def is_mapped(place: Place) -> bool:
@@ -123,7 +129,7 @@ def is_mapped(place: Place) -> bool:
 
 def find_run(dag_id: str, run_id: str, task_id: str | None, *, number: int, size: int) -> RunPage | None:
     """
-    Return the task instances of a run whose result may be ours, by name.
+    Return the task instances of a run whose result may name images of ours, by name.
 
     :param task_id: None means every task.
     :param number: of the page; the nearest one when there is none of this number.
@@ -137,11 +143,15 @@ def find_run(dag_id: str, run_id: str, task_id: str | None, *, number: int, size
         total = session.scalar(select(func.count()).select_from(XComModel).where(*wanted)) or 0
         pages = max(1, -(-total // size))
         number = min(max(1, number), pages)
-        columns = select(XComModel.task_id, XComModel.map_index, XComModel.value, TaskInstance.state)
+        at = (XComModel.task_id, XComModel.map_index, _LABEL)
+        columns = select(*at, XComModel.value, TaskInstance.state)
         ordered = columns.join(TaskInstance, _is_same(), isouter=True).where(*wanted)
         ordered = ordered.order_by(XComModel.task_id, XComModel.map_index)
         rows = session.execute(ordered.offset((number - 1) * size).limit(size)).all()
-        tasks = [FoundTask(Place(dag_id, run_id, *at), _word(state), plain(value)) for *at, value, state in rows]
+        tasks = [
+            FoundTask(Place(dag_id, run_id, name, index, _word(label) or ""), _word(state), plain(value))
+            for name, index, label, value, state in rows
+        ]
         return RunPage(tasks, number, pages, total)
 
 
@@ -158,7 +168,8 @@ def find_begun(
     text = cast(Rendered.rendered_fields, Text)
     wanted = [*(text.contains(f'"{name}"') for name in fields), *([TaskInstance.task_id == task_id] if task_id else [])]
     table = TaskInstance
-    columns = select(table.task_id, table.map_index, table.state, Rendered.rendered_fields, table.start_date)
+    at = (table.task_id, table.map_index, _LABEL)
+    columns = select(*at, table.state, Rendered.rendered_fields, table.start_date)
     begun = columns.join(Rendered, _is_same(Rendered)).where(
         TaskInstance.dag_id == dag_id,
         TaskInstance.run_id == run_id,
@@ -171,8 +182,8 @@ def find_begun(
     with create_session() as session:
         rows = session.execute(ordered).all()
     return [
-        FoundTask(Place(dag_id, run_id, *at), _word(state), None, rendered, started_at)
-        for *at, state, rendered, started_at in rows
+        FoundTask(Place(dag_id, run_id, name, index, _word(label) or ""), _word(state), None, rendered, started_at)
+        for name, index, label, state, rendered, started_at in rows
         if isinstance(rendered, Mapping)
     ]
 
@@ -199,7 +210,8 @@ def _is_small(dag_id: str, run_id: str) -> tuple[ColumnElement[bool], ...]:
 
 def _is_ours(dag_id: str, run_id: str) -> tuple[ColumnElement[bool], ...]:
     text = cast(XComModel.value, Text)
-    job = text.contains("job_id") & text.contains("submitted_at")
+    # A job whose images lie nowhere has no digest in its result.
+    job = text.contains("job_id") & text.contains("submitted_at") & text.contains("sha256")
     batch, sheet = text.contains("manifest") & text.contains("ledger"), text.contains("pairs") & text.contains("counts")
     return *_is_small(dag_id, run_id), or_(job, batch, sheet)
 

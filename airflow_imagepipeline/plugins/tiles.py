@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from airflow_imagepipeline.contract.manifest import RowOutcome
 from airflow_imagepipeline.plugins import words
 from airflow_imagepipeline.plugins.manifests import Line, Manifest
-from airflow_imagepipeline.plugins.results import BatchFound, Found, Provenance, SheetFound, row_inputs
+from airflow_imagepipeline.plugins.results import BatchFound, Found, JobFound, Provenance, SheetFound, row_inputs
 from airflow_imagepipeline.plugins.task_instances import FoundTask, Place
 from airflow_imagepipeline.plugins.under_way import UnderWay
 from airflow_imagepipeline.plugins.views import Facts, Shown, shown_image, shown_input
@@ -17,15 +17,36 @@ _PICTURES_OF_CARD = 4
 
 @dataclass(frozen=True)
 class Tile:
-    """A row of a batch in the grid."""
+    """
+    A row of a batch in the grid.
+
+    :param address: of its input.
+    :param reason: the whole of it; ``brief`` is what a tile has room for.
+    """
 
     place: int
     index: int
-    name: str
+    address: str
     outcome: RowOutcome | None
     reason: str
     picture: Shown | None
     images: int = 0
+
+    @property
+    def folder(self) -> str:
+        """The folder that its input lies in."""
+        return words.folder_of(self.address)
+
+    @property
+    def name(self) -> str:
+        """The file name of its input."""
+        return words.last_part(self.address)
+
+    @property
+    def brief(self) -> str:
+        """The reason without what stands above it, with file names in the place of other addresses."""
+        rest = words.without_folders(self.reason.removeprefix(self.address).lstrip(" :"))
+        return rest[:1].upper() + rest[1:]
 
 
 def tile_of(line: Line) -> Tile:
@@ -35,9 +56,9 @@ def tile_of(line: Line) -> Tile:
         return Tile(line.place, line.place, "", None, "This line of the manifest is no row.", None)
     inputs = [shown_input(str(line.place), 0, named) for named in row_inputs(row, Provenance())]
     pictures = [shown_image(str(line.place), 0, image) for image in row.images[:1]] or inputs
-    name = words.last_part(row.input or (row.images[0].uri if row.images else ""))
+    address = row.input or (row.images[0].uri if row.images else "")
     picture = pictures[0] if pictures and pictures[0].is_picture else None
-    return Tile(line.place, row.index, name, row.outcome, row.reason or row.reason_code, picture, len(row.images))
+    return Tile(line.place, row.index, address, row.outcome, row.reason or row.reason_code, picture, len(row.images))
 
 
 def batch_facts(batch: BatchFound, manifest: Manifest) -> Facts:
@@ -83,8 +104,13 @@ def card_under_way(task: FoundTask, told: UnderWay) -> Card:
     return Card(task.place, [], facts, note=note, state=task.state, is_under_way=True, progress=progress)
 
 
+def has_images(found: Found) -> bool:
+    """Tell whether a result is one with something to be seen."""
+    return not isinstance(found, JobFound) or bool(found.images)
+
+
 def card_of(task: FoundTask, found: Found) -> Card:
-    """Return the card of a task instance; neither manifests nor sidecars are read for it."""
+    """Return the card of a task instance with images; neither manifests nor sidecars are read for it."""
     if isinstance(found, BatchFound):
         facts = [("Cost", words.money(found.cost))] if found.cost is not None else []
         return Card(task.place, [], facts, dict(found.counts), sum(found.counts.values()), state=task.state)
@@ -94,7 +120,6 @@ def card_of(task: FoundTask, found: Found) -> Card:
         return Card(task.place, [sheet], [("Contact sheet of", of)], state=task.state)
     pictures = [shown_image("job", number, image) for number, image in enumerate(found.images[:_PICTURES_OF_CARD])]
     facts = [("Seed", str(found.seed))] if found.seed is not None else []
-    note = "" if pictures else "This task stored no image of its job."
     # What else the vendor said of money, the balance say, stands on the task's own page.
     costs = [fact for fact in words.costs(found.cost) if fact[0] == words.COST]
-    return Card(task.place, pictures, [*facts, *costs], total=len(found.images), note=note, state=task.state)
+    return Card(task.place, pictures, [*facts, *costs], total=len(found.images), state=task.state)

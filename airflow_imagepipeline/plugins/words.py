@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +16,8 @@ _MINUTE: Final = 60
 _HOUR: Final = 3600
 _UNIT: Final = 1000
 _SMALL: Final = 10
+# All of an address but its last part; one of letters alone, as in "and/or", is none.
+_ADDRESS: Final = re.compile(r"(?<![^\s'\"(])(?:[a-z][a-z0-9+]*:/|)/[^\s'\"]*/(?=[^\s/])")
 
 OUTCOME_WORDS: Final[Mapping[RowOutcome, tuple[str, str]]] = {
     RowOutcome.LANDED: ("Landed", "The images are in storage, paid for by this run."),
@@ -133,4 +136,23 @@ def named(name: str) -> str:
 
 def last_part(address: str) -> str:
     """Return the file name of an address."""
-    return address.partition("?")[0].rstrip("/").rpartition("/")[2] or address
+    return _parts(address)[-1] or address
+
+
+def folder_of(address: str) -> str:
+    """Return the name of the folder that a file lies in, with a slash at its end; empty at the top of its store."""
+    # The first part is the bucket or the host.
+    folder = ["", *_parts(address)[1:]][-2]
+    return f"{folder}/" if folder else ""
+
+
+def without_folders(text: str) -> str:
+    """Return a sentence with file names in the place of addresses."""
+    return _ADDRESS.sub("", text)
+
+
+def _parts(address: str) -> list[str]:
+    # Of the web, what follows the path is no name; elsewhere any character may be part of one.
+    plain = address.partition("?")[0] if address.startswith("http") else address
+    _, separator, rest = plain.rpartition("://")
+    return [*([] if separator else [""]), *rest.rstrip("/").split("/")]

@@ -1,11 +1,12 @@
-"""Waiting for many jobs at once: which one to look at next, and when enough are done to be worth a worker."""
+"""Waiting for many jobs at once: which one to poll next, and when enough are done to be worth a worker."""
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import random
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Final
 
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import Job, JobHandle
@@ -18,6 +19,8 @@ LONGEST_KEPT: Final = 60.0
 BURST: Final = 3.0
 """Jobs that are due within these seconds of one another are waited for together."""
 _ENOUGH: Final = 4
+_POLLS_AT_ONCE: Final = 16
+_LONGEST_PAUSE: Final = 0.5
 
 
 class Fleet:
@@ -97,6 +100,68 @@ class Fleet:
     def waiting(self) -> Iterator[tuple[int, JobHandle]]:
         """Yield the jobs that are waited for."""
         yield from ((index, wait.handle) for index, wait in self._waits.items())
+
+
+class Polling:
+    """
+    Polls the jobs of a fleet as they fall due, 16 at once at most: one slow answer holds nobody else.
+
+    :param ended: is given the index of a job and the end of its wait.
+    :param warn: is given what a poll gave reason to log.
+    :param clock: seconds since the epoch.
+    :param pause: waits for so many seconds, or until a job was added.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        ended: Callable[[int, JobEvent], None],
+        warn: Callable[[str], None],
+        clock: Callable[[], float],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._fleet = fleet
+        self._ended = ended
+        self._warn = warn
+        self._clock = clock
+        self._pause = pause
+        self._due: asyncio.Queue[tuple[int, JobHandle]] = asyncio.Queue(1)
+        self._begun: dict[int, float] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether an answer is waited for."""
+        return bool(self._begun)
+
+    def next_answer(self, now: float) -> float:
+        """Return when the next answer may be there, seconds since the epoch: now, when one was just asked for."""
+        # A poll that takes longer is no reason to let the others wait.
+        is_near = any(now - begun <= BURST for begun in self._begun.values())
+        return now if is_near else self._fleet.next_due
+
+    def parts(
+        self, poll: Callable[[JobHandle], Awaitable[Job | ImagePipelineError]]
+    ) -> list[Coroutine[Any, Any, None]]:
+        """Return what is to run side by side, without an end; cancelling it leaves nothing behind."""
+        return [self._call(), *(self._answer(poll) for _ in range(_POLLS_AT_ONCE))]
+
+    async def _call(self) -> None:
+        while True:
+            while (due := self._fleet.take_due(self._clock())) is None:
+                await self._pause(max(0.0, min(_LONGEST_PAUSE, self._fleet.next_due - self._clock())))
+            self._begun[due[0]] = self._clock()
+            await self._due.put(due)
+
+    async def _answer(self, poll: Callable[[JobHandle], Awaitable[Job | ImagePipelineError]]) -> None:
+        while True:
+            index, handle = await self._due.get()
+            event = self._fleet.after(index, await poll(handle), now=self._clock())
+            del self._begun[index]
+            if event is not None:
+                self._ended(index, event)
+            elif remark := self._fleet.remark(index):
+                self._warn(remark)
 
 
 def is_worth_a_start(*, ended: int, waiting: int, oldest: float, next_due: float, now: float) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeGuard
 
 from airflow_imagepipeline.contract.api import Api
 from airflow_imagepipeline.contract.job import JobHandle
@@ -112,14 +114,65 @@ class LedgerEntry:
         :raises ValueError: when it is none.
         """
         values = payload if isinstance(payload, Mapping) else {}
+        known = {name: value for name, value in values.items() if name in _VALID}
+        wrong = [name for name, value in known.items() if not _VALID[name](value)]
         try:
-            known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
-            return cls(**{**known, "phase": RowPhase(known["phase"])})
+            return cls(**{**known, "phase": RowPhase("" if wrong else known["phase"])})
         except (TypeError, KeyError, ValueError) as exc:
-            msg = f"not an entry of a ledger: {cleaned(repr(payload), 80)}"
+            # A value may be a number that is too long to be shown.
+            msg = f"not an entry of a ledger ({'its ' + ', '.join(wrong) if wrong else cleaned(exc, 80)})"
             raise ValueError(msg) from exc
 
 
+def _is_text(value: object) -> bool:
+    # Half a surrogate, which JSON can hold, is no text for a database or a file name.
+    return isinstance(value, str) and (value.isascii() or _SURROGATE.search(value) is None)
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Tell whether a value is a whole number from 0 on that a database can hold; a boolean is none."""
+    return type(value) is int and 0 <= value < _LONG
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether a value is a number that a float can hold; a boolean is none."""
+    # Compared, not converted: float() raises OverflowError for a very long int, and NaN is below nothing.
+    return type(value) in {int, float} and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
+
+
+def _is_named(value: object, is_valid: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(isinstance(name, str) and is_valid(value[name]) for name in value)
+
+
+def _is_image(value: object) -> bool:
+    return isinstance(value, dict) and _is_text(value.get("uri")) and is_count(value.get("bytes", 0))
+
+
+def _is_spent(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value)) and value[0] >= 0  # noqa: PLR2004
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_LONG: Final = 1 << 63
+_OF_TYPE: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "str": _is_text,
+    "RowPhase": lambda value: isinstance(value, str),
+    "int": is_count,
+    "int | None": lambda value: value is None or (type(value) is int and abs(value) < _LONG),
+    "str | None": lambda value: value is None or _is_text(value),
+    "float | None": lambda value: value is None or is_number(value),
+    "bool | None": lambda value: value is None or isinstance(value, bool),
+    "Sequence[Mapping[str, Any]]": lambda value: isinstance(value, list | tuple) and all(map(_is_image, value)),
+    "Mapping[str, Any]": lambda value: _is_named(value, lambda _: True),
+    "Mapping[str, float | bool]": lambda value: _is_named(value, lambda one: isinstance(one, bool) or is_number(one)),
+    "Mapping[str, Sequence[float]]": lambda value: _is_named(value, _is_spent),
+}
+_VALID: Final[Mapping[str, Callable[[Any], bool]]] = {
+    **{one.name: _OF_TYPE[str(one.type)] for one in fields(LedgerEntry)},
+    # It is shown and nothing else: version 0.1.0 took any text for it.
+    "reason": lambda value: isinstance(value, str),
+}
+"""What a field may hold; an entry is read back from where others can write."""
 _DEFAULTS: Final[Mapping[str, Any]] = {
     one.name: {} if one.default is MISSING else one.default
     for one in fields(LedgerEntry)

@@ -1,9 +1,10 @@
 """
-Given what is recorded and what is wished: submit, take up a job again, or stop for a human? The rule about money.
+Given what is recorded and what is asked for: submit, re-attach to a job, or stop for a human? The rule about money.
 
 Per human decision (a new run, or the clear of a finished task) a request is accepted at most once. A record is written
-before the request leaves, so that a crash at any moment leaves a trace: ``submitting`` means "may have been taken".
-Automatic retries leave ``max_tries`` as it is, a human's clear raises it: so the two are told apart.
+immediately before the request leaves, so that a crash at any moment leaves a trace: ``submitting`` means "may have been
+taken", no record means "not sent". Automatic retries leave ``max_tries`` as it is, a human's clear raises it: so the
+two are told apart.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Phase(StrEnum):
     """How far a submission has come."""
 
     SUBMITTING = "submitting"
-    """The request is about to leave, or has left; no answer is recorded."""
+    """The request leaves now, or has left; no answer is recorded."""
     SUBMITTED = "submitted"
     """The job has an id."""
     HANDED_OVER = "handed_over"
@@ -39,6 +40,10 @@ class Phase(StrEnum):
 _MAY_BE_RUNNING: Final = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.AMBIGUOUS})
 _USUAL_PORTS: Final = {"https": 443, "http": 80}
 _ENDED_BADLY: Final = frozenset({Phase.AMBIGUOUS, Phase.FAILED, Phase.LOST})
+SHORTEST_RETENTION: Final = 7 * 86_400.0
+"""Seconds for which version 0.1 kept a record at least; now it lives as long as its DAG run."""
+_LATEST_MOMENT: Final = 1e11
+"""Seconds since the epoch; what is later is no moment that this provider has written."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,24 @@ class SubmissionRecord:
             raise ValueError(msg)
         known = {name: payload[name] for name in cls.__dataclass_fields__ if name in payload}
         try:
-            return cls(**{**known, "phase": Phase(str(payload.get("phase")))})
+            record = cls(**{**known, "phase": Phase(str(payload.get("phase")))})
         except TypeError as exc:
             msg = f"not a submission record: {cleaned(repr(payload), 80)}"
             raise ValueError(msg) from exc
+        if not record._is_sound():
+            msg = f"not a submission record: {cleaned(repr(payload), 80)}"
+            raise ValueError(msg)
+        return record
+
+    def _is_sound(self) -> bool:
+        texts, counts = (self.fingerprint, self.origin, self.api, self.token), (self.try_number, self.max_tries)
+        moments = (self.submitted_at, 0.0 if self.deadline is None else self.deadline)
+        return (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(count, int) for count in counts)
+            and all(isinstance(moment, int | float) and abs(moment) < _LATEST_MOMENT for moment in moments)
+            and isinstance(self.fields, Mapping)
+        )
 
     @property
     def handle(self) -> JobHandle:
@@ -110,12 +129,18 @@ class Wish:
     :param is_mapped: whether the task instance is one of a mapped task, whose index may stand for another item now.
     :param resubmit: ``on_ambiguous_submit="resubmit"``.
     :param retry_failed_jobs: whether an automatic retry may pay again after a failed job.
+    :param try_number: of the task instance.
+    :param first_try: number of the first try of the same human decision, see :func:`first_try`.
+    :param may_have_expired: whether an earlier try of the decision may be so old that its record is gone.
     """
 
     fingerprint: str
     origin: str
     max_tries: int
     is_mapped: bool = False
+    try_number: int = 1
+    first_try: int = 1
+    may_have_expired: bool = True
     resubmit: bool = False
     retry_failed_jobs: bool = False
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -137,17 +162,25 @@ class Action(StrEnum):
     """The recorded job lies on another host than the connection leads to now."""
     CHANGED = "changed"
     """The request is another one than the earlier try's, though no human asked for it."""
+    NO_RECORD = "no record"
+    """Earlier tries have left no trace at all: what they did may have been deleted."""
 
 
-def decide(record: SubmissionRecord | None, latest: SubmissionRecord | None, wish: Wish) -> Action:
+def decide(
+    record: SubmissionRecord | None, latest: SubmissionRecord | None, wish: Wish, *, has_claim: bool = False
+) -> Action:
     """
     Return what to do.
 
     :param record: of this very request, or None.
     :param latest: the newest record of the task instance, whatever was asked for, or None.
+    :param has_claim: whether a try has come as far as claiming the right to submit. A claim is written before the
+        record and is never younger, so a store that has neither was emptied, or no try has begun.
     """
     if record is None:
-        return _decide_unknown(latest, wish)
+        is_blank = latest is None and not has_claim and wish.try_number > wish.first_try and wish.may_have_expired
+        blank = Action.SUBMIT_AGAIN if wish.resubmit else Action.NO_RECORD
+        return blank if is_blank else _decide_unknown(latest, wish)
     if not is_same_host(record.origin, wish.origin) and record.phase in _MAY_BE_RUNNING:
         return Action.OTHER_HOST
     if record.phase is Phase.SUBMITTING:
@@ -186,11 +219,21 @@ def decide_without_records(try_number: int, wish: Wish, retries: int) -> Action:
 
     Only the first try of a human decision submits: what an earlier try did is not known.
 
-    :param retries: the task's ``retries``; Airflow counts the first try of a decision as ``max_tries - retries + 1``.
+    :param retries: the task's ``retries``.
     """
-    if try_number <= wish.max_tries - retries + 1:
+    if try_number <= first_try(wish.max_tries, retries):
         return Action.SUBMIT
     return Action.SUBMIT_AGAIN if wish.resubmit else Action.ASK
+
+
+def first_try(max_tries: int, retries: int) -> int:
+    """
+    Return the number of the first try of a human decision.
+
+    Airflow counts that one as ``max_tries - retries + 1`` (``clear_task_instances`` in ``airflow/models``), and the
+    first of all as 1, whatever became of ``retries`` since.
+    """
+    return max(1, max_tries - retries + 1)
 
 
 def changed_fields(record: SubmissionRecord, wish: Wish) -> list[str]:
@@ -202,6 +245,12 @@ def changed_fields(record: SubmissionRecord, wish: Wish) -> list[str]:
 
 def why_not(action: Action, record: SubmissionRecord | None, wish: Wish) -> str:
     """Return the sentence that tells a human why nothing was submitted, and what can be done now."""
+    if action is Action.NO_RECORD:
+        return (
+            "This is not the task's first try, but Airflow's task state holds no trace of an earlier one: it ended "
+            "before it began to work, or its record was deleted, and it may have submitted a job. To avoid paying "
+            f"twice, nothing was submitted. {_where_to_look(None)}; if not, clear this task: the next run submits."
+        )
     if record is None or action is Action.ASK:
         return uncertain_sentence("an earlier try ended without an answer", record)
     job = f"job {record.job_id}" if record.job_id else "a job"

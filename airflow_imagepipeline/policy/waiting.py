@@ -14,6 +14,7 @@ from typing import Final
 
 from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.errors import (
+    Blocked,
     Busy,
     ImagePipelineError,
     InvalidParameters,
@@ -30,7 +31,18 @@ from airflow_imagepipeline.policy.resending import LONGEST_RETRY_AFTER
 
 NOT_FOUND_GRACE: Final = 60.0
 """Seconds after a submission in which the API may not know the job yet."""
-_MOST_IN_A_ROW: Final = {"account": 2, "not found": 3, "no links": 3, "certificate": 5, "malformed": 10, "no reason": 2}
+_MOST_IN_A_ROW: Final = {
+    "account": 2,
+    "no reason": 2,
+    "not found": 3,
+    "refused": 3,
+    "another job": 3,
+    "no links": 3,
+    "certificate": 5,
+    "malformed": 10,
+}
+_SHORTEST_ROW: Final = {"not found": 3.0, "refused": 3.0, "another job": 3.0}
+"""Seconds between the first and the last of those that give a job up for good: one bad moment gives up none."""
 _LONGEST_BACKOFF: Final = 60.0
 _BACKOFF_BASE: Final = 5.0
 _MOST_DOUBLINGS: Final = 10
@@ -98,6 +110,7 @@ class JobWait:
         self._pending_at = 0.0
         self._ended_at: float | None = None
         self._in_a_row: dict[str, int] = {}
+        self._row_began = 0.0
         self._bad = 0
         self._retry_after = 0.0
         self._unknown_words: set[str] = set()
@@ -115,7 +128,7 @@ class JobWait:
         self._retry_after = 0.0
         event = self._after_job(seen, now) if isinstance(seen, Job) else self._after_error(seen, now)
         if event is None and now >= self.deadline:
-            last = seen.status.value if isinstance(seen, Job) else str(seen)
+            last = seen.status_word or seen.status.value if isinstance(seen, Job) else str(seen)
             message = f"The deadline passed. The job may still finish and be billed. Last seen: {last}"
             return self._end(Outcome.TIMED_OUT, message)
         return event
@@ -141,20 +154,20 @@ class JobWait:
         else:
             self._pending_at, self._ended_at = age, None
             self._estimated = job.estimated_seconds or self._estimated
-        event = self._judged(job)
+        event = self._judged(job, now)
         if event is not None and event.outcome in _ENDED and self._ended_at is not None:
             self._schedule.learn(pending_at=self._pending_at, done_at=self._ended_at)
         return event
 
-    def _judged(self, job: Job) -> JobEvent | None:
+    def _judged(self, job: Job, now: float) -> JobEvent | None:
         if job.status is JobStatus.SUCCESS:
             if job.download_urls:
                 return self._end(Outcome.SUCCEEDED, job=job)
-            return self._count("no links", Outcome.UNREACHABLE, "The API reports SUCCESS without links.")
+            return self._count("no links", Outcome.UNREACHABLE, "The API reports SUCCESS without links.", now)
         if job.status is JobStatus.FAILURE:
             if job.error:
                 return self._end(Outcome.FAILED, job.error, job)
-            return self._count("no reason", Outcome.FAILED, "No reason given.", job)
+            return self._count("no reason", Outcome.FAILED, "No reason given.", now, job)
         self._in_a_row.clear()
         self._retry_after = job.retry_after
         if job.status_word and job.status_word not in self._unknown_words:
@@ -168,12 +181,15 @@ class JobWait:
             self.remark = f"{error} (look {self._bad} in a row without a status; the wait goes on)"
         if isinstance(error, Busy):
             self._retry_after = error.retry_after or 0.0
-        if isinstance(error, WrongAnswer):
+        if isinstance(error, InvalidParameters):
+            # The request itself cannot be sent: its id holds the key, say.
             return self._end(Outcome.REFUSED, str(error))
-        if isinstance(error, Malformed):
-            return self._count("malformed", Outcome.UNREACHABLE, str(error))
+        if isinstance(error, WrongAnswer):
+            return self._count("another job", Outcome.REFUSED, str(error), now)
+        if isinstance(error, Malformed | Blocked):
+            return self._count("malformed", Outcome.UNREACHABLE, str(error), now)
         if isinstance(error, Misconfigured):
-            return self._count("certificate", Outcome.UNREACHABLE, str(error))
+            return self._count("certificate", Outcome.UNREACHABLE, str(error), now)
         if isinstance(error, Refused):
             return self._after_refusal(error, now)
         # Nothing was learned of the job, so rows of a kind are not broken off either.
@@ -181,19 +197,21 @@ class JobWait:
 
     def _after_refusal(self, error: Refused, now: float) -> JobEvent | None:
         if error.status in _ACCOUNT_REFUSED:
-            return self._count("account", Outcome.UNREACHABLE, str(error))
+            return self._count("account", Outcome.UNREACHABLE, str(error), now)
         if error.status != _NOT_FOUND:
-            return self._end(Outcome.REFUSED, str(error))
+            return self._count("refused", Outcome.REFUSED, str(error), now)
         submitted_at = self.handle.submitted_at
         if submitted_at is not None and now - submitted_at < NOT_FOUND_GRACE:
             return None
-        return self._count("not found", Outcome.LOST, str(error))
+        return self._count("not found", Outcome.LOST, str(error), now)
 
-    def _count(self, kind: str, outcome: Outcome, message: str, job: Job | None = None) -> JobEvent | None:
+    def _count(self, kind: str, outcome: Outcome, message: str, now: float, job: Job | None = None) -> JobEvent | None:
         count = self._in_a_row.get(kind, 0) + 1
         self._in_a_row = {kind: count}
+        self._row_began = now if count == 1 else self._row_began
         self.in_doubt = True
-        return self._end(outcome, message, job) if count >= _MOST_IN_A_ROW[kind] else None
+        is_long = now - self._row_began >= _SHORTEST_ROW.get(kind, 0.0)
+        return self._end(outcome, message, job) if count >= _MOST_IN_A_ROW[kind] and is_long else None
 
     def _end(self, outcome: Outcome, message: str = "", job: Job | None = None) -> JobEvent:
         return ended(self.handle, outcome, message, job)

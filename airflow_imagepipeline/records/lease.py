@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -13,11 +14,22 @@ from typing import Any, Final, Self
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.policy.ledger_entry import is_number
 from airflow_imagepipeline.records.counted_folder import CountedFolder
-from airflow_imagepipeline.records.ledger_lines import LedgerDamaged
+from airflow_imagepipeline.records.ledger_lines import LAST_EPOCH, LedgerDamaged, json_object, numbers_of
+from airflow_imagepipeline.records.snapshots import marks_in
+from airflow_imagepipeline.storage.folder import StorageFailed
 
 _FOLDER: Final = "lease/"
 _NAME: Final = re.compile(r"lease/([0-9]{8})\.json", re.ASCII)
+_MARKED: Final = re.compile(rb'"mark": ?"([0-9]{8})-')
+_PLANNED: Final = re.compile(rb'-([0-9]{8})[/"]')
+"""How the name of a plan ends, in an address or in JSON."""
+_LATEST: Final = 253_402_300_800.0
+"""The end of the year 9999, in seconds since the epoch."""
+_ATTEMPTS: Final = 5
+_PATIENCE: Final = 30.0
+_DELETE: Final = "delete it while nothing runs that uses the ledger; who comes next then takes the ledger as its own."
 
 
 class LedgerBusy(AirflowException):
@@ -80,7 +92,7 @@ class Lease:
     @property
     def name(self) -> str:
         """The object's name."""
-        return f"{_FOLDER}{self.epoch:08d}.json"
+        return _name_of(self.epoch)
 
     def content(self) -> bytes:
         """Return what is stored."""
@@ -94,72 +106,104 @@ class Lease:
 
         :raises ValueError: when it is no lease.
         """
-        value = json.loads(content)
-        if not isinstance(value, dict) or value.get("v") != 1:
+        value = json_object(content)
+        if value.get("v") != 1 or not isinstance(value.get("idle", False), bool):
             msg = "not a lease of version 1"
             raise ValueError(msg)
         token, expires_at = value.get("token"), value.get("expires_at")
-        if not isinstance(token, str) or not isinstance(expires_at, int | float):
+        if not isinstance(token, str) or not is_number(expires_at) or not 0 <= expires_at < _LATEST:
             msg = "a lease without token or end"
-            raise ValueError(msg)  # noqa: TRY004 - as for every other damage
-        owner = Owner.from_payload(value.get("owner"))
-        return cls(epoch, owner, token, float(expires_at), value.get("idle") is True)
+            raise ValueError(msg)
+        return cls(epoch, Owner.from_payload(value.get("owner")), token, float(expires_at), value.get("idle", False))
 
 
 def take_lease(
-    folder: CountedFolder, owner: Owner, *, seconds: float, now: float, is_over: Callable[[Owner], bool]
+    files: CountedFolder, owner: Owner, *, seconds: float, now: float, is_over: Callable[[Owner], bool]
 ) -> tuple[Lease, bool]:
     """
     Take the lease on a ledger: at once from an earlier process of the same owner, else when it has expired.
+
+    Its epoch is above all that anything in the ledger names, so that none is given twice, whatever was deleted.
 
     :param is_over: tells whether nothing will come back that another owner has left its lease to.
     :return: the lease, and whether the process that had it before may not have noticed yet.
     :raises LedgerBusy: when another owner's lives, or another process was faster.
     :raises LedgerDamaged: when there is a lease that cannot be read.
+    :raises StorageFailed: when the storage does not do what it is asked.
     """
-    newest = _newest(folder)
+    newest = newest_lease(files)
     is_held = newest is not None and newest.owner != owner and newest.expires_at > now
     if newest is not None and is_held and not (newest.is_idle and is_over(newest.owner)):
-        raise _busy(folder, newest)
-    mine = Lease(newest.epoch + 1 if newest else 1, owner, secrets.token_hex(8), now + seconds)
-    is_mine = folder.create(mine.name, mine.content())
-    epochs = list(_epochs(folder))
+        raise _busy(files, newest)
+    used = max(_epochs_used(files, newest), default=0)
+    if used >= LAST_EPOCH:
+        raise LedgerDamaged.at(files.uri, f"its objects name epoch {used}, the last that there can be")
+    mine = Lease(used + 1, owner, secrets.token_hex(8), now + seconds)
+    is_mine = files.create(mine.name, mine.content())
+    epochs = list(_epochs(files))
     # A faster process may have been superseded, and its lease removed, before ours was created in its place.
-    if not is_mine or epochs[-1:] != [mine.epoch]:
-        raise _busy(folder, _newest(folder) or mine)
-    folder.remove([replace(mine, epoch=epoch).name for epoch in epochs[:-1]])
-    return mine, newest is not None and not newest.is_idle
+    if not is_mine or max(epochs, default=0) != mine.epoch:
+        raise _busy(files, newest_lease(files) or mine)
+    files.remove([replace(mine, epoch=epoch).name for epoch in epochs if epoch < mine.epoch])
+    # Where the lease was deleted, nobody can tell whether who had it still runs.
+    return mine, used > 0 and not (newest is not None and newest.is_idle)
 
 
-def newest_epoch(folder: CountedFolder) -> int:
-    """Return the epoch that counts; 0 when there is none."""
-    return max(_epochs(folder), default=0)
+def newest_lease(files: CountedFolder) -> Lease | None:
+    """
+    Return the lease that counts; None when there is none.
 
-
-def _newest(folder: CountedFolder) -> Lease | None:
-    # A newer process removes older leases: that the newest of a listing is gone says that there is a newer one.
-    while epoch := newest_epoch(folder):
-        name = f"{_FOLDER}{epoch:08d}.json"
-        content = folder.content(name)
+    :raises LedgerDamaged: when it cannot be read.
+    :raises StorageFailed: when the storage does not do what it is asked, or lists a lease that it does not have.
+    """
+    until = time.monotonic() + _PATIENCE
+    for attempt in range(_ATTEMPTS):
+        epoch = max(_epochs(files), default=0)
+        if not epoch:
+            return None
+        name = _name_of(epoch)
+        content = files.content(name)
         if content is not None:
             try:
                 return Lease.read(epoch, content)
             except ValueError as exc:
-                raise LedgerDamaged.at(folder.uri_of(name), str(exc)) from exc
-    return None
+                raise LedgerDamaged.at(files.uri_of(name), str(exc), _DELETE) from exc
+        # A newer process removes older leases: that the newest of a listing is gone says that there is a newer one.
+        if attempt and time.monotonic() > until:
+            break
+    msg = f"{files.uri_of(name)} is listed, but there is no such object when it is read: a retry may find it."
+    raise StorageFailed(msg)
 
 
-def _epochs(folder: CountedFolder) -> Iterator[int]:
-    for found in folder.listing(_FOLDER):
+def _epochs(files: CountedFolder) -> Iterator[int]:
+    for found in files.listing(_FOLDER):
         match = _NAME.fullmatch(found.name)
         if match is None:
-            raise LedgerDamaged.at(folder.uri_of(found.name), "not the name of a lease")
+            raise LedgerDamaged.at(files.uri_of(found.name), "not the name of a lease", _DELETE)
         yield int(match[1])
 
 
-def _busy(folder: CountedFolder, lease: Lease) -> LedgerBusy:
+def _epochs_used(files: CountedFolder, newest: Lease | None) -> Iterator[int]:
+    yield from (numbers_of(mark)[0] for folder in ("segments", "snapshots") for mark in marks_in(files, folder))
+    if newest is not None:
+        yield newest.epoch
+        return
+    # Without a lease, a plan may name a later epoch than all that is left of the ledger. It need not be whole.
+    plans = [found.name for found in files.listing("plans/")]
+    for text in (files.content("current.json") or b"", *map(str.encode, plans)):
+        yield from map(int, _PLANNED.findall(text))
+    for name in plans:
+        if name.endswith("/checkpoint.json"):
+            yield from map(int, _MARKED.findall(files.content(name) or b""))
+
+
+def _name_of(epoch: int) -> str:
+    return f"{_FOLDER}{epoch:08d}.json"
+
+
+def _busy(files: CountedFolder, lease: Lease) -> LedgerBusy:
     until = datetime.fromtimestamp(lease.expires_at, UTC).isoformat(" ", "seconds")
     return LedgerBusy(
-        f"The ledger {folder.uri} is in use by {lease.owner}, until {until} or longer if it goes on: nothing was "
+        f"The ledger {files.uri} is in use by {lease.owner}, until {until} or longer if it goes on: nothing was "
         "submitted. A retry may find it free; give this task another ledger folder if both are to run at once."
     )

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from airflow_imagepipeline.contract.planned_row import PlannedRow
+from airflow_imagepipeline.policy.ledger_entry import is_count
+from airflow_imagepipeline.records.ledger_lines import json_object
 from airflow_imagepipeline.storage.folder import Folder
 
 _PLAN: Final = "plan.json"
@@ -17,8 +20,8 @@ _ROWS: Final = 1000
 """Rows in one object."""
 
 
-class PlanDamaged(AirflowFailException):
-    """An object of a plan is missing, or not what this provider wrote."""
+class PlanDamaged(AirflowException):
+    """An object of a plan is missing, or not what this provider wrote; a retry plans anew from the ledger."""
 
 
 class PlanExists(AirflowFailException):
@@ -69,7 +72,7 @@ class PlanStore:
         if plan is None:
             return None
         about, count = plan.get("about"), plan.get("count")
-        if plan.get("v") != 1 or not isinstance(about, dict) or type(count) is not int:
+        if plan.get("v") != 1 or not isinstance(about, dict) or not is_count(count):
             raise self._damaged(_PLAN, "not a plan of version 1")
         return {**about, "count": count}
 
@@ -87,6 +90,18 @@ class PlanStore:
         for first in range(start - start % _ROWS, about["count"], _ROWS):
             rows = self._rows(first // _ROWS, min(_ROWS, about["count"] - first))
             yield from rows[max(start - first, 0) :]
+
+    def rows(self, start: int = 0) -> Iterator[PlannedRow]:
+        """
+        Yield the rows as :meth:`lines` does, read.
+
+        :raises PlanDamaged: as there, and when one is no row.
+        """
+        for place, line in enumerate(self.lines(start), start):
+            try:
+                yield PlannedRow.from_line(line)
+            except ValueError as exc:
+                raise self._damaged(_chunk(place // _ROWS), f"line {place % _ROWS + 1} is no row") from exc
 
     def checkpoint(self) -> dict[str, Any] | None:
         """
@@ -123,12 +138,9 @@ class PlanStore:
         if content is None:
             return None
         try:
-            value = json.loads(content)
+            return json_object(content)
         except ValueError as exc:
-            raise self._damaged(name, "no JSON") from exc
-        if not isinstance(value, dict):
-            raise self._damaged(name, "no object")
-        return value
+            raise self._damaged(name, str(exc)) from exc
 
     def _name(self, name: str) -> str:
         return self._inside + name
@@ -138,7 +150,8 @@ class PlanStore:
 
     def _damaged(self, name: str, reason: str) -> PlanDamaged:
         return PlanDamaged(
-            f"{self._uri(name)} is damaged or was not written by this provider ({reason}): restore it from a backup."
+            f"{self._uri(name)} is damaged or was not written by this provider ({reason}). What was paid for is in the "
+            "ledger: a retry, or a clear of the task, plans the rows anew from there."
         )
 
 

@@ -16,7 +16,8 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
+from airflow_imagepipeline.compat import RowsStayData
+from airflow_imagepipeline.contract.api import JobStatus
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
 from airflow_imagepipeline.contract.result import JobResult, finished_without_id
@@ -33,7 +34,7 @@ _LONGEST_DOUBT: Final = 5.0
 """Longest pause, in seconds, between looks of which a few alike would end the wait."""
 
 
-class ImagePipelineJobSensor(BaseSensorOperator):
+class ImagePipelineJobSensor(RowsStayData, BaseSensorOperator):
     """
     Wait until a job is done, poking, rescheduling or deferred; the outcome is the same in every mode.
 
@@ -41,7 +42,8 @@ class ImagePipelineJobSensor(BaseSensorOperator):
     ``AirflowSensorTimeout``; with ``soft_fail=True`` both skip it.
 
     :param job: a job id, or what an operator of this provider returned. (templated)
-    :param api: the API that is meant where ``job`` is a mere id: ``sdxl/image2image/v1`` or ``edit/image/v1``.
+    :param api: the API that is meant where ``job`` is a mere id: ``sdxl/image2image/v1`` or ``edit/image/v1``. None
+        asks both, and takes the one that knows the job.
     :param imagepipeline_conn_id: connection of type ``imagepipeline``. (templated)
     :param deferrable: wait in the triggerer, without a worker; default from ``[operators] default_deferrable``.
     :param poke_interval: seconds between two looks, above 0.
@@ -57,7 +59,7 @@ class ImagePipelineJobSensor(BaseSensorOperator):
         self,
         *,
         job: str | dict[str, Any] | XComArg,
-        api: str = SDXL_IMAGE_TO_IMAGE.name,
+        api: str | None = None,
         imagepipeline_conn_id: str = ImagePipelineHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = 5.0,
@@ -80,9 +82,11 @@ class ImagePipelineJobSensor(BaseSensorOperator):
         """
         try:
             check_seconds(poke_interval=self.poke_interval)
-            finished = finished_without_id(self.job)
-            handle = finished.handle if finished else JobHandle.from_payload(self.job, self.api)
-            event = event_of(finished) if finished else self._look(self._hook(), handle)
+            finished, hook = finished_without_id(self.job), self._hook()
+            if not finished:
+                hook.access.refuse_key({"job": self.job})
+            handle = finished.handle if finished else hook.handle_of(self.job, self.api)
+            event = event_of(finished) if finished else self._look(hook, handle)
         except (ImagePipelineError, AirflowNotFoundException, ValueError) as error:
             raise _not_looked_at(error) from error
         if event is not None:
@@ -100,7 +104,7 @@ class ImagePipelineJobSensor(BaseSensorOperator):
         ended = JobEvent.from_payload(event)
         if ended.outcome is Outcome.SUCCEEDED and self.return_urls:
             try:
-                ended = self._hook().last_look(ended.handle)
+                ended = self._hook().last_look(ended.handle, was_finished=True)
             except (ImagePipelineError, AirflowNotFoundException) as error:
                 raise _not_looked_at(error) from error
         return self._outcome(ended)
@@ -131,10 +135,17 @@ class ImagePipelineJobSensor(BaseSensorOperator):
         if event.outcome is Outcome.TIMED_OUT:
             raise AirflowSensorTimeout(wait_sentence(event))
         if event.outcome is not Outcome.SUCCEEDED:
-            raise AirflowFailException(wait_sentence(event))
+            is_mere_id = event.outcome is Outcome.LOST and isinstance(self.job, str)
+            raise AirflowFailException(wait_sentence(event) + (_WHICH_API if is_mere_id else ""))
         is_wanted = self.return_urls or event.handle.job_id is None
         links = event.job.download_urls if event.job and is_wanted else None
         return JobResult(event.handle, JobStatus.SUCCESS, download_urls=links, cost=event.cost).to_payload()
+
+
+_WHICH_API: Final = (
+    " Only its id is known here: if another endpoint took it, name that one with api=, or give job= the whole result "
+    "of the task that submitted it."
+)
 
 
 def _not_looked_at(error: Exception) -> AirflowFailException:

@@ -31,6 +31,7 @@ _LONGEST_PART: Final = 220
 _DIGITS: Final = 12
 LONGEST_NAME: Final = _LONGEST_FOLDER + _LONGEST_STEM
 """Bytes of a folder's address and a file stem together, at most."""
+_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 class DestinationUnusable(AirflowFailException):
@@ -261,5 +262,16 @@ def _shortened(part: str) -> str:
 
 
 def stem_of(job_id: str) -> str:
-    """Return the file stem that stands for a job's id: no two ids have the same."""
-    return re.sub(r"[^A-Za-z0-9._\-]", lambda found: f"={ord(found[0]):02X}", job_id)
+    """
+    Return the file stem that stands for a job's id, whatever the vendor calls it: no two ids have the same.
+
+    Letters and digits of ASCII, '.', '_' and '-' stay, each byte of UTF-8 of everything else becomes ``=`` and two
+    capital hexadecimal digits. What is longer than 200 characters then ends in ``=sha256-`` and half a digest.
+    """
+    raw = job_id.encode("utf-8", "surrogatepass")
+    stem = "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in raw)
+    if len(stem) > _LONGEST_PART:
+        end = f"=sha256-{hashlib.sha256(raw).hexdigest()[:32]}"
+        return stem[: _LONGEST_PART - len(end)] + end
+    # As a folder of its own, one of these would lead elsewhere.
+    return stem.replace(".", "=2E") if stem in {".", ".."} else stem

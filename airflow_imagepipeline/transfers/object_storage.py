@@ -8,9 +8,8 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import BaseOperator, Context, XComArg
 
-from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
+from airflow_imagepipeline.compat import RowsStayData
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters
-from airflow_imagepipeline.contract.job import JobHandle
 from airflow_imagepipeline.contract.job_parameters import is_unset
 from airflow_imagepipeline.contract.result import finished_without_id
 from airflow_imagepipeline.exceptions import too_few_images, wait_failure
@@ -21,7 +20,7 @@ from airflow_imagepipeline.links.storage import LandedImageLink
 from airflow_imagepipeline.policy.job_event import Outcome, event_of
 
 
-class ImagePipelineToObjectStorageOperator(BaseOperator):
+class ImagePipelineToObjectStorageOperator(RowsStayData, BaseOperator):
     """
     Land a job's images in storage. The links are looked up here, so that none travels through XCom.
 
@@ -29,7 +28,8 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
     (finished in the answer to its submission) is landed from the links of the result that is handed in.
 
     :param job: a job id, or what an operator of this provider returned. (templated)
-    :param api: the API that is meant where ``job`` is a mere id: ``sdxl/image2image/v1`` or ``edit/image/v1``.
+    :param api: the API that is meant where ``job`` is a mere id: ``sdxl/image2image/v1`` or ``edit/image/v1``. None
+        asks both, and takes the one that knows the job.
     :param destination: folder: ``s3://bucket/prefix``, ``file:///path`` or another address of Airflow's object storage.
         (templated)
     :param imagepipeline_conn_id: connection of type ``imagepipeline``. (templated)
@@ -59,7 +59,7 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
         *,
         job: str | dict[str, Any] | XComArg,
         destination: str,
-        api: str = SDXL_IMAGE_TO_IMAGE.name,
+        api: str | None = None,
         imagepipeline_conn_id: str = ImagePipelineHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         file_stem: str | None = None,
@@ -94,9 +94,9 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
 
         hook = ImagePipelineHook(self.imagepipeline_conn_id)
         try:
-            _ = hook.access
+            hook.access.refuse_key({name: getattr(self, name) for name in self.template_fields})
             finished = finished_without_id(self.job)
-            handle = finished.handle if finished else JobHandle.from_payload(self.job, self.api)
+            handle = finished.handle if finished else hook.handle_of(self.job, self.api)
             stem = None if self.file_stem is None or is_unset(self.file_stem) else checked_stem(self.file_stem)
             asked_for = self._asked_for()
             folder = open_folder(self.destination, self.aws_conn_id)
@@ -112,7 +112,8 @@ class ImagePipelineToObjectStorageOperator(BaseOperator):
         if few is not None:
             self.log.warning("%s", few)
         provenance = Provenance.of_task(context) if self.provenance else None
-        result = land_job(hook, ended.job, folder, stem, overwrite=self.overwrite, provenance=provenance, gate=gate)
+        job = ended.job.first(asked_for)
+        result = land_job(hook, job, folder, stem, overwrite=self.overwrite, provenance=provenance, gate=gate)
         refuse_rejected(result)
         if few is not None and self.strict_count:
             raise few

@@ -1,4 +1,4 @@
-"""The trigger of a batch: looks at all jobs in flight over one session. It downloads nothing and never submits."""
+"""The trigger of a batch: polls all jobs in flight over one session. It downloads nothing and never submits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -13,15 +14,15 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_imagepipeline.contract.api import api_named
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.job import JobHandle
-from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.contract.text import cleaned, counted
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.policy.batch_event import BatchEvent
-from airflow_imagepipeline.policy.fleet import Fleet, is_worth_a_start
+from airflow_imagepipeline.policy.fleet import Fleet, Polling, is_worth_a_start
+from airflow_imagepipeline.policy.job_event import JobEvent
 from airflow_imagepipeline.policy.looking import LookSchedule
 from airflow_imagepipeline.policy.waiting import steady_clock
 
-_LOOKS_AT_ONCE: Final = 16
-_LONGEST_SLEEP: Final = 1.0
+_LONGEST_PAUSE: Final = 1.0
 
 
 class ImagePipelineBatchTrigger(BaseTrigger):
@@ -86,13 +87,14 @@ class ImagePipelineBatchTrigger(BaseTrigger):
         except ImagePipelineError as error:
             event = self._could_not_look(cleaned(error))
         except Exception as error:  # noqa: BLE001 - a trigger that raises loses what it knows
-            event = self._could_not_look(f"The triggerer could not look ({type(error).__name__}).")
+            first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            event = self._could_not_look(f"The triggerer could not poll the jobs ({type(first).__name__}).")
         yield TriggerEvent(event.to_payload())
 
     async def on_kill(self) -> None:
         """Log only (Airflow 3.3+): the API has no way to cancel jobs, and this also comes when a trigger moves."""
         self.log.warning(
-            "The API cannot cancel the %d jobs in flight: they may still finish and be billed.", len(self.jobs)
+            "The API cannot cancel jobs: %s in flight may still finish and be billed.", counted(len(self.jobs), "job")
         )
 
     def _could_not_look(self, message: str) -> BatchEvent:
@@ -103,27 +105,26 @@ class ImagePipelineBatchTrigger(BaseTrigger):
         await hook.aaccess()
         clock = steady_clock(time.time, time.monotonic)
         fleet = self._fleet(clock())
-        ended: list[int] = []
-        oldest = 0.0
-        async with hook.asession() as session:
+        ends, oldest, news = list[int](), 0.0, asyncio.Event()
 
-            async def look(place: int, handle: JobHandle) -> int | None:
-                event = fleet.after(place, await hook.aseen(handle, session), now=clock())
-                if remark := fleet.remark(place):
-                    self.log.warning("%s", remark)
-                return None if event is None else place
+        def take(place: int, _: JobEvent) -> None:
+            ends.append(place)
+            news.set()
 
+        polling = Polling(fleet, ended=take, warn=lambda remark: self.log.warning("%s", remark), clock=clock)
+        async with hook.asession() as session, asyncio.TaskGroup() as group:
+            parts = [group.create_task(part) for part in polling.parts(lambda handle: hook.aseen(handle, session))]
             while not is_worth_a_start(
-                ended=len(ended), waiting=len(fleet), oldest=oldest, next_due=fleet.next_due, now=clock()
+                ended=len(ends), waiting=len(fleet), oldest=oldest, next_due=polling.next_answer(clock()), now=clock()
             ):
-                due = [one for _ in range(_LOOKS_AT_ONCE) if (one := fleet.take_due(clock())) is not None]
-                if not due:
-                    await asyncio.sleep(max(0.0, min(_LONGEST_SLEEP, fleet.next_due - clock())))
-                    continue
-                seen = await asyncio.gather(*(look(*one) for one in due))
-                oldest = oldest or (clock() if any(place is not None for place in seen) else 0.0)
-                ended += [place for place in seen if place is not None]
-        return BatchEvent(self.plan, self.cursor, self.deadline, ended, fleet.schedule.to_payload())
+                news.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LONGEST_PAUSE):
+                        await news.wait()
+                oldest = oldest or (clock() if ends else 0.0)
+            for part in parts:
+                part.cancel()
+        return BatchEvent(self.plan, self.cursor, self.deadline, ends, fleet.schedule.to_payload())
 
     def _fleet(self, now: float) -> Fleet:
         interval, source = self.poll_interval, random.Random()

@@ -19,7 +19,7 @@ from airflow_imagepipeline.batch.submitting import Sender
 from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from airflow_imagepipeline.policy.fleet import Fleet
-from airflow_imagepipeline.records.snapshots import Snapshots
+from airflow_imagepipeline.records.object_storage import Ledger
 from tests.generations import BOTH, Spoken
 from tests.operators.nights import Nights
 
@@ -92,7 +92,7 @@ POINTS: Final[dict[str, Callable[[int], tuple[type, str, Any]]]] = {
     "after the ids": lambda n: (Fleet, "add", _before(Fleet.add, _Countdown(n))),
     "during landing": lambda n: (Lander, "land", _after(Lander.land, _Countdown(n))),
     "during the manifest": lambda _: (ManifestFile, "write", _before(ManifestFile.write, _Countdown(1))),
-    "during the compaction": lambda _: (Snapshots, "remove_before", _before(Snapshots.remove_before, _Countdown(1))),
+    "during the compaction": lambda _: (Ledger, "_remove", _before(Ledger._remove, _Countdown(1))),
 }
 
 

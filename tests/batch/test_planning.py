@@ -352,6 +352,7 @@ def many(kind: str, count: int, folder: Path) -> object:
     return str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "most"), [("links", 10_000), ("table", 3_000), ("folder", 3_000)])
 def test_rows_take_three_megabytes_for_ten_thousand_at_most(tmp_path: Path, kind: str, most: int) -> None:
     def valid(inputs: object) -> int:

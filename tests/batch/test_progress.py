@@ -16,8 +16,8 @@ class Clock:
         return self.now
 
 
-def progress(clock: Clock, store: FakeStore | None = None, landed: int = 0) -> Progress:
-    return Progress(2000, {"submit": 1500, "reuse": 400, "take up": 100}, landed, store, clock)
+def progress(clock: Clock, store: FakeStore | None = None, began: float = 100.0) -> Progress:
+    return Progress(2000, {"submit": 1500, "reuse": 400, "take up": 100}, began, store, clock)
 
 
 def ended(**counts: int) -> Counter[RowOutcome]:
@@ -53,11 +53,26 @@ def test_the_line_for_a_reader(counts: dict[str, int], in_flight: int, cost: flo
     assert told.line(ended(**counts), in_flight, cost) == line
 
 
-def test_what_earlier_workers_have_landed_says_nothing_of_the_speed_of_this_one() -> None:
+@pytest.mark.real_input("F1")
+@pytest.mark.parametrize(
+    ("counts", "seconds", "left"),
+    [
+        pytest.param({"landed": 19}, 63.0, "about 2 min left", id="jobs of 40 s, 19 of 61"),
+        pytest.param({"landed": 15, "failed": 3, "filtered": 1}, 63.0, "about 2 min left", id="however they ended"),
+        pytest.param({"landed": 60}, 200.0, "about 3 s left", id="the last one"),
+        pytest.param({"landed": 4}, 63.0, "", id="too few to say"),
+        pytest.param({"landed": 61}, 63.0, "", id="nothing left"),
+        pytest.param({"landed": 19}, -5.0, "about 1 s left", id="a clock that was set back"),
+    ],
+)
+def test_what_is_left_is_counted_by_the_rate_of_all_jobs_that_have_ended(
+    counts: dict[str, int], seconds: float, left: str
+) -> None:
     clock = Clock()
-    told = progress(clock, landed=1000)
-    clock.now += 60
-    assert "left" not in told.line(ended(landed=1002), 5, 0.0)
+    clock.now += seconds
+    # The worker that says so has just begun: the jobs ended while nobody but the triggerer was there.
+    told = Progress(61, {"submit": 61}, 100.0, None, clock)
+    assert told.line(ended(**counts), 10, 0.0).partition(" in flight")[2].rpartition(" · ")[2] == left
 
 
 def test_it_is_told_soon_and_then_once_a_minute_and_kept_for_readers() -> None:
@@ -66,11 +81,11 @@ def test_it_is_told_soon_and_then_once_a_minute_and_kept_for_readers() -> None:
     assert not told.is_due
     clock.now += 10
     assert told.is_due
-    told.tell(ended(landed=3), 2, 0.5)
+    told.tell(ended(landed=3), 2, 0.1 + 0.2)
     assert not told.is_due
     kept = store.get("imagepipeline:progress")
     assert kept["line"].startswith("3/2,000 landed")
-    assert (kept["total"], kept["counts"], kept["in_flight"], kept["cost"]) == (2000, {"landed": 3}, 2, 0.5)
+    assert (kept["total"], kept["counts"], kept["in_flight"], kept["cost"]) == (2000, {"landed": 3}, 2, 0.3)
 
 
 def test_a_store_that_is_down_costs_a_warning(logs: object) -> None:

@@ -313,6 +313,7 @@ def airflow(*arguments: str) -> subprocess.CompletedProcess[str]:
     return called(sys.executable, "-m", "airflow_imagepipeline.cli", *arguments)
 
 
+@pytest.mark.slow
 @only_current  # once is enough: a start of Airflow takes seconds
 @pytest.mark.usefixtures("vendor")
 def test_airflow_itself_offers_the_commands(photos: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from airflow_imagepipeline.contract.errors import (
 )
 from airflow_imagepipeline.contract.job import Job, JobHandle
 from airflow_imagepipeline.contract.parameters import ImageToImageParameters
-from tests.contract.answered import HANDLE, PARAMETERS, SOURCE, any_answers, looked, submitted
+from tests.contract.answered import HANDLE, PARAMETERS, SOURCE, answer, any_answers, looked, submitted
 
 LINK = "https://f000.example/1.png?Authorization=SECRET"
 
@@ -106,10 +107,13 @@ def test_a_job_that_is_done_without_links_can_be_looked_at_again_by_its_id() -> 
     ("body", "said"),
     [
         pytest.param({"status": "PENDING"}, "answered 202 PENDING without a job id", id="no id"),
-        pytest.param({"status": "QUEUED", "id": None}, "answered 202 PENDING without a job id", id="a null id"),
+        pytest.param({"status": "QUEUED", "id": None}, "answered 202 QUEUED without a job id", id="a null id"),
         pytest.param({"status": "PENDING", "id": ""}, "answered 202 PENDING without a job id", id="an empty id"),
         pytest.param({"status": "SUCCESS"}, "answered 202 SUCCESS without a job id", id="done, no id and no links"),
-        pytest.param({"id": "job-9"}, "answered 202 without a status", id="no status"),
+        pytest.param({"error": "no room"}, "answered 202 without a status: no room", id="the vendor's own words"),
+        pytest.param({"status": "PENDING", "message": "m"}, "PENDING without a job id: m", id="words and a status"),
+        pytest.param(b'{"id": "a", "id": "b", "status": "PENDING"}', "what is not a job id: ['a', 'b']", id="two ids"),
+        pytest.param(b'{"id": "job', "answered 202 with no readable JSON", id="an id that was cut"),
         pytest.param({"status": "PENDING", "id": {}}, "answered 202 with what is not a job id: {}", id="an object"),
         pytest.param({"status": "PENDING", "id": []}, "answered 202 with what is not a job id: []", id="a list"),
         pytest.param({"status": "PENDING", "id": True}, "with what is not a job id: True", id="a boolean"),
@@ -117,7 +121,6 @@ def test_a_job_that_is_done_without_links_can_be_looked_at_again_by_its_id() -> 
         pytest.param({"status": "PENDING", "id": "../x"}, "with what is not a job id: '../x'", id="a path"),
         pytest.param(b"<html>accepted</html>", "answered 202 with no readable JSON", id="HTML"),
         pytest.param(b"", "answered 202 with no readable JSON", id="nothing"),
-        pytest.param({"status": "SUCCESS", "download_urls": ["a"] * 17}, "17 links, more than", id="17 links"),
     ],
 )
 def test_a_taken_job_without_a_usable_id_is_malformed_and_says_so(body: object, said: str) -> None:
@@ -125,6 +128,33 @@ def test_a_taken_job_without_a_usable_id_is_malformed_and_says_so(body: object, 
         submitted(body)
     assert str(caught.value).startswith(SOURCE)
     assert said in str(caught.value)
+
+
+@pytest.mark.real_input("D4")
+@pytest.mark.fault(120)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"id": "job-9"}, id="no status"),
+        pytest.param({"id": "job-9", "status": 7}, id="a status that is no word"),
+        pytest.param(b'{"id": "job-9", "cost_usd": NaN, "status": "PENDING"}', id="NaN"),
+        pytest.param(b'{"status": "PENDING", "eta": 1, "eta": 2, "id": "job-9"}', id="a field twice"),
+        pytest.param(b'{"id": "job-9", "status": "PEND', id="cut behind the id"),
+        pytest.param(b'{"id": "job-9", "status": "PENDING"}<html>', id="a page behind it"),
+        pytest.param(b'{"id": "job-9", "note": "\xff", "status": "PENDING"}', id="a byte that is no text"),
+    ],
+)
+def test_an_answer_that_holds_an_id_is_read_for_it(body: object) -> None:
+    job = submitted(body)
+    assert (job.handle.job_id, job.status) == ("job-9", JobStatus.PENDING)
+
+
+@pytest.mark.fault(120)
+@pytest.mark.parametrize("body", [b'{"id": "job', b"", b"<html>"])
+def test_what_broke_an_answer_is_named_where_nothing_in_it_is_an_id(body: bytes) -> None:
+    broken = replace(answer(body, 202), failure=Uncertain("the connection failed"))
+    with pytest.raises(Uncertain, match="the connection failed"):
+        submit_job(PARAMETERS).parse(broken)
 
 
 @pytest.mark.parametrize(("code", "cls"), [(402, Refused), (429, Busy), (500, Uncertain), (503, Uncertain)], ids=str)
@@ -154,10 +184,25 @@ def test_reads_a_status(word: str, status: JobStatus, news: str) -> None:
     assert (job.status, job.status_word) == (status, news)
 
 
+@pytest.mark.real_input("D9")
 @pytest.mark.parametrize("word", [None, "", " \n", "\0\u200b", 0, True, ["SUCCESS"], {"status": "SUCCESS"}])
-def test_a_missing_status_is_malformed(word: object) -> None:
-    with pytest.raises(Malformed, match="answered 200 without a status"):
-        looked({"status": word, "id": "job-1", "download_urls": [LINK]})
+def test_a_missing_status_is_malformed_unless_there_are_links(word: object) -> None:
+    with pytest.raises(Malformed, match="answered 200 without a status: out of room"):
+        looked({"status": word, "id": "job-1", "message": "out of room"})
+    assert looked({"status": word, "id": "job-1", "download_urls": [LINK]}).status is JobStatus.SUCCESS
+
+
+@pytest.mark.real_input("D9")
+def test_a_word_that_says_more_than_failed_is_the_reason() -> None:
+    assert looked({"status": "Timed_out"}).error == "timed_out"
+    assert looked({"status": "error", "message": "no room"}).error == "no room"
+    assert looked({"status": "error"}).error == ""
+
+
+@pytest.mark.real_input("D9")
+def test_an_error_in_a_good_answer_to_a_submission_is_a_failed_job_in_the_vendors_words() -> None:
+    job = submitted({"status": "error", "message": "the model is closed"}, 200)
+    assert (job.handle.job_id, job.status, job.error) == (None, JobStatus.FAILURE, "the model is closed")
 
 
 @pytest.mark.parametrize("named", [{}, {"id": "job-1"}, {"id": None}, {"id": ""}, {"task_id": "job-1"}])
@@ -171,7 +216,7 @@ def test_a_number_as_id_is_the_id_it_was_read_as() -> None:
     assert get_job(handle).parse(ApiResponse(SOURCE, 200, {}, body, 0.0)).handle is handle
 
 
-@pytest.mark.parametrize("other", ["job-2", "JOB-1", "job-1 ", 7, {"id": "job-1"}, ["job-1"], True, "\ud800"])
+@pytest.mark.parametrize("other", ["job-2", "job-11", 7, {"id": "job-1"}, ["job-1"], True, "\ud800"])
 @pytest.mark.parametrize("name", ["id", "task_id"])
 def test_an_answer_for_another_job_is_wrong(name: str, other: object) -> None:
     with pytest.raises(WrongAnswer, match="answered for another job: "):
@@ -203,9 +248,11 @@ def test_no_links_field_is_no_links() -> None:
     assert looked({"status": "SUCCESS"}).download_urls == ()
 
 
-def test_more_links_than_a_job_can_have_are_not_believed() -> None:
-    with pytest.raises(WrongAnswer, match="17 links, more than a job can have"):
-        looked({"status": "SUCCESS", "download_urls": [str(n) for n in range(17)]})
+@pytest.mark.fault(110)
+def test_of_more_links_than_a_job_can_have_the_first_are_taken(caplog: pytest.LogCaptureFixture) -> None:
+    links = [str(n) for n in range(17)]
+    assert looked({"status": "SUCCESS", "download_urls": links}).download_urls == tuple(links[:4])
+    assert "17 links; a job makes at most 4 images" in caplog.text
 
 
 @pytest.mark.parametrize("status", ["PENDING", "FAILURE"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.doubles.moto_server import Moto
     from tests.vendor import Vendor
+
+pytestmark = pytest.mark.slow
 
 DAG_ID = "example_canary_then_ramp"
 PHOTOS = ("coffee.png", "chelsea.png", "astronaut.png", "rocket.jpg", "motorcycle_left.png")
@@ -154,7 +155,8 @@ def airflow(_vendor: Vendor, moto: Moto, tmp_path_factory: pytest.TempPathFactor
         "imagepipeline_default": {"conn_type": "imagepipeline", "host": _vendor.url, "password": KEY},
         "aws_default": aws_connection(moto.url),
     }
-    with LocalAirflow(home / "home", dags, connections=connections) as running:
+    config = {("scheduler", "job_heartbeat_sec"): 1}
+    with LocalAirflow(home / "home", dags, connections=connections, config=config) as running:
         yield running
 
 
@@ -171,8 +173,10 @@ def test_a_person_decides_in_airflow(
     asked = wait_until(lambda: question(airflow, run_id), seconds=120, what="the question", every=1)
     paid = vendor.count("accepted")
     # A person takes longer, too: Airflow 3.3 takes the end of the process that asked for the end of the task when
-    # the answer is there before the scheduler has heard of it.
-    time.sleep(8)
+    # the answer is there before the scheduler has heard of it, which it has after a whole turn of its loop.
+    for _ in range(2):
+        before = heartbeat(airflow)
+        wait_until(lambda: heartbeat(airflow) != before or None, seconds=60, what="the scheduler", every=0.3)  # noqa: B023
     path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     airflow.patch(path, {"chosen_options": [answer], "params_input": {}})
     state = airflow.wait_for_run(DAG_ID, run_id, 120)
@@ -186,6 +190,11 @@ def test_a_person_decides_in_airflow(
     approved = answer == "Approve"
     assert (state, ramp) == ("success", "success" if approved else "skipped")
     assert vendor.count("accepted") == (len(PHOTOS) if approved else CANARY)
+
+
+def heartbeat(airflow: LocalAirflow) -> str:
+    """Return when the scheduler was last alive."""
+    return str(airflow.get("/monitor/health")["scheduler"]["latest_scheduler_heartbeat"])
 
 
 def question(airflow: LocalAirflow, run_id: str) -> dict[str, Any] | None:

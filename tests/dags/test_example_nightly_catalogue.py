@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.doubles.moto_server import Moto
     from tests.vendor import Vendor
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
 PHOTOS = ("coffee.png", "chelsea.png", "astronaut.png", "rocket.jpg")
 

@@ -61,6 +61,7 @@ def test_the_smallest_use_lands_one_image(
     assert vendor.count("accepted") == 1
 
 
+@pytest.mark.slow
 def test_the_link_of_a_task_that_landed_leads_to_the_console(
     run_dag: Callable[..., DagRun], bucket: str, cup: str
 ) -> None:
@@ -71,6 +72,7 @@ def test_the_link_of_a_task_that_landed_leads_to_the_console(
     assert page.startswith(f"https://s3.console.aws.amazon.com/s3/object/{bucket}?prefix=edited/")
 
 
+@pytest.mark.slow
 def test_one_thing_a_task_submits_waits_stores_and_notifies(
     run_dag: Callable[..., DagRun], vendor: Vendor, moto: Moto, topic: Topic, *, bucket: str, cup: str
 ) -> None:
@@ -94,6 +96,7 @@ def test_one_thing_a_task_submits_waits_stores_and_notifies(
     assert "download_urls" not in {**result(run, "submit"), **result(run, "wait"), **result(run, "store")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("init_image", "failed", "accepted"),
     [("{photos}/missing.jpg", "wait", 1), ("cup.png", "submit", 0)],
@@ -128,6 +131,7 @@ def test_a_failure_is_notified(
     assert vendor.count("accepted") == accepted
 
 
+@pytest.mark.slow
 def test_mapped_photos_land_each_under_a_readable_name(
     run_dag: Callable[..., DagRun], vendor: Vendor, moto: Moto, *, bucket: str, cup: str, photo: bytes
 ) -> None:

@@ -92,6 +92,7 @@ def test_every_page_is_named_on_the_first() -> None:
     assert sorted(listed) == sorted(page.stem for page in PAGES if page.name not in {"README.md", "index.md"})
 
 
+@pytest.mark.live
 def test_the_tests_that_the_emulators_page_shows_pass(tmp_path: Path) -> None:
     files = re.findall(r"```\{code-block\} python\n:caption: (\S+)\n\n(.*?)```", text_of("emulator.md"), re.DOTALL)
     for name, code in files:

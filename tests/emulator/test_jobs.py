@@ -103,6 +103,8 @@ def test_a_result_can_be_the_next_jobs_input(api: Dialect, shared: Emulator, bod
     assert api.run(shared, {**body, api.image_field: link})["status"] == api.done
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("clock")
 def test_polls_are_answered_while_images_are_made(
     api: Dialect, emulator: Emulator, body: dict[str, Any], files: str
 ) -> None:

@@ -73,6 +73,8 @@ def test_canned_results_look_at_no_input(tunable: Emulator, api: Dialect, body: 
     assert picture(raw).getextrema() != ((0, 0), (0, 0), (0, 0))
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("clock")
 def test_a_hundred_canned_jobs_cost_little(emulator: Emulator, api: Dialect, body: dict[str, Any]) -> None:
     def cost(jobs: int) -> float:
         before = time.process_time()

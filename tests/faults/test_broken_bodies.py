@@ -38,6 +38,7 @@ def serve(*script: Instruction) -> ScriptedServer:
     return ScriptedServer({"* /": script})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instruction", [drip(b"x" * 50, 0.05), drip_headers(0.05)])
 def test_a_drip_outlasts_the_gap_timeout_of_requests(instruction: Instruction) -> None:
     begin = time.monotonic()

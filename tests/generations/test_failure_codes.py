@@ -18,7 +18,16 @@ from airflow_imagepipeline.exceptions import (
     SubmissionUncertain,
 )
 from tests.generations import CURRENT, only_current
-from tests.running import FakeStore, assert_discreet, context, image_to_image, in_task_modes, retried, run_to_end
+from tests.running import (
+    FakeStore,
+    assert_discreet,
+    context,
+    image_to_image,
+    in_task_modes,
+    in_turn,
+    retried,
+    run_to_end,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -64,8 +73,6 @@ SUBMIT_FAILURES: Final[dict[str, tuple[Failure, int, str]]] = {
 BUSY: Final = [code for code, (kind, *_) in SUBMIT_FAILURES.items() if kind is SubmissionNotSent]
 FINAL: Final = {JobFailed, OutOfCredits, SubmissionRefused, SubmissionUncertain}
 
-retrying_or_not = pytest.mark.parametrize("retry_failed_jobs", [False, True], ids=["no option", "retry_failed_jobs"])
-
 
 def failure_of(make: Callable[..., BaseOperator], given: Any, mode: str) -> Any:
     """Return what a task fails with."""
@@ -75,9 +82,7 @@ def failure_of(make: Callable[..., BaseOperator], given: Any, mode: str) -> Any:
     return caught.value
 
 
-@in_task_modes
-@retrying_or_not
-@pytest.mark.parametrize("code", JOB_FAILURES)
+@in_turn("code,retry_failed_jobs", [(code, retrying) for retrying in (False, True) for code in JOB_FAILURES])
 def test_a_job_that_fails_for_a_code(
     vendor: Vendor, photos: str, *, code: str, retry_failed_jobs: bool, mode: str, generation: Generation
 ) -> None:
@@ -107,24 +112,20 @@ def test_a_job_that_fails_for_a_code(
         assert vendor.settings.credits == (9 if generation.refunds else 8)
 
 
-@in_task_modes
-@retrying_or_not
-@pytest.mark.parametrize("envelope", ["message", "detail"])
-@pytest.mark.parametrize("code", SUBMIT_FAILURES)
+@in_turn("code,envelope", [(code, envelope) for envelope in ("message", "detail") for code in SUBMIT_FAILURES])
 def test_a_submission_that_is_refused_for_a_code(
     vendor: Vendor,
     photos: str,
     *,
     code: str,
     envelope: Any,
-    retry_failed_jobs: bool,
     mode: str,
     generation: Generation,
 ) -> None:
     kind, submits, reason_code = SUBMIT_FAILURES[code]
     vendor.settings.error_envelope = envelope
     vendor.settings.credits, vendor.settings.refuse_next = 10, [code] * submits
-    make = image_to_image(f"{photos}/a.png", retry_failed_jobs=retry_failed_jobs)
+    make = image_to_image(f"{photos}/a.png")
     first = context(FakeStore())
 
     failure = failure_of(make, first, mode)
@@ -144,8 +145,7 @@ def test_a_submission_that_is_refused_for_a_code(
         assert (vendor.count("accepted"), vendor.settings.credits) == (1, 9)
 
 
-@in_task_modes
-@pytest.mark.parametrize("code", BUSY)
+@in_turn("code", BUSY)
 def test_a_submission_that_is_refused_for_a_moment_is_taken_in_the_same_try(
     vendor: Vendor, photos: str, code: str, mode: str
 ) -> None:

@@ -113,4 +113,4 @@ def test_nothing_that_is_printed_shows_the_key(connection: Callable[..., None]) 
 def test_the_form_asks_for_a_key_and_a_host() -> None:
     behaviour = ImagePipelineHook.get_ui_field_behaviour()
     assert behaviour["relabeling"] == {"password": "API key"}
-    assert set(behaviour["hidden_fields"]) == {"schema", "login", "extra"}
+    assert set(behaviour["hidden_fields"]) == {"schema", "login"}

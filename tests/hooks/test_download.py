@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
 import logging
+import zlib
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -10,13 +15,16 @@ from airflow_imagepipeline.contract.errors import (
     LinkExpired,
     LinkRefused,
     NotTheResult,
+    ResultRefused,
 )
 from airflow_imagepipeline.hooks.download import Downloader
+from airflow_imagepipeline.hooks.download_limits import DownloadLimits
 from tests.faults import (
     Instruction,
     ScriptedServer,
     TcpProxy,
     answer,
+    chunked,
     close_after_request,
     cut_after,
     gzip_bomb,
@@ -86,7 +94,9 @@ def test_the_link_is_sent_byte_for_byte_as_it_was_signed(folder: Path) -> None:
         answer(200, json={"error": "later"}),
         answer(200, b""),
         answer(200, BODY[:-1], headers={"Content-Length": str(len(BODY) - 2)}),
-        answer(200, BODY, headers={"Content-Encoding": "gzip"}),
+        answer(200, gzip.compress(BODY)[:-9], headers={"Content-Encoding": "gzip"}),
+        answer(200, gzip.compress(BODY)[:-9] + bytes(9), headers={"Content-Encoding": "gzip"}),
+        answer(200, BODY, headers={"Content-Encoding": "deflate"}),
         answer(200, BODY, headers={"Content-Encoding": "br"}),
         gzip_bomb(50_000_000, "zeros"),
         raw(b"SSH-2.0-OpenSSH_9.6\r\n"),
@@ -103,6 +113,75 @@ def test_a_passing_fault_is_mended_by_fetching_the_whole_file_again(
         assert fetch(server.url, folder, clock) == BODY
     assert all(request.header("Range") is None for request in server.requests)
     assert len(clock.slept) == 1
+
+
+@pytest.mark.real_input("D3")
+@pytest.mark.parametrize(
+    "label",
+    [
+        "aws-chunked",
+        "identity",
+        "",
+        "utf-8",
+        "UTF8",
+        "binary",
+        "none",
+        "x",
+        "aws-chunked,",
+        "gzip",
+        "GZIP, aws-chunked",
+    ],
+)
+def test_a_label_that_says_nothing_of_the_bytes_is_passed_over(label: str, folder: Path) -> None:
+    with ScriptedServer({FILE: [answer(200, BODY, headers={"Content-Encoding": label})]}) as server:
+        assert fetch(server.url, folder) == BODY
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.real_input("D3")
+@pytest.mark.parametrize(
+    ("label", "packed"),
+    [
+        ("gzip", gzip.compress(BODY)),
+        ("x-gzip", gzip.compress(BODY)),
+        ("aws-chunked,gzip", gzip.compress(BODY)),
+        ("gzip", gzip.compress(BODY) + bytes(100)),
+        ("deflate", zlib.compress(BODY, 9)),
+        ("deflate", zlib.compress(BODY, 1)),
+        ("deflate", raw_deflate(BODY)),
+    ],
+    ids=["gzip", "its old name", "of an upload", "with padding", "deflate", "quick deflate", "raw deflate"],
+)
+@pytest.mark.parametrize("in_chunks", [True, False])
+def test_what_was_compressed_unasked_is_unpacked(label: str, packed: bytes, *, in_chunks: bool, folder: Path) -> None:
+    labelled = {"Content-Encoding": label}
+    sent = chunked(packed, 997, headers=labelled) if in_chunks else answer(200, packed, headers=labelled)
+    with ScriptedServer({FILE: [sent]}) as server:
+        assert fetch(server.url, folder) == BODY
+
+
+@pytest.mark.real_input("D3")
+@pytest.mark.parametrize("label", ["br", "zstd", "compress", "gzip, gzip", "gzip, br"])
+def test_what_cannot_be_unpacked_is_named(label: str, folder: Path) -> None:
+    page = answer(200, BODY, headers={"Content-Encoding": label})
+    with (
+        ScriptedServer({FILE: [page] * 3}) as server,
+        pytest.raises(NotTheResult, match=rf"127\.0\.0\.1 compressed the result \({label}\)"),
+    ):
+        fetch(server.url, folder)
+
+
+@pytest.mark.real_input("D3")
+def test_a_bomb_is_bounded_by_what_it_unpacks_to(folder: Path) -> None:
+    bomb = gzip.compress(bytes(3_000_000))
+    script = {FILE: [answer(200, bomb, headers={"Content-Encoding": "gzip"})]}
+    with ScriptedServer(script) as server, pytest.raises(ResultRefused, match="more than 1000000 bytes"):
+        fetch(server.url, folder, bytes=1_000_000)
+    assert (folder / "result").stat().st_size <= 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -122,7 +201,7 @@ def test_a_lasting_fault_is_given_up_after_four_attempts(fault: Instruction, fol
         answer(200, b"<html>"),
         answer(200, json={}),
         answer(200, b""),
-        answer(200, BODY, headers={"Content-Encoding": "x"}),
+        answer(200, BODY, headers={"Content-Encoding": "br"}),
     ],
     ids=["HTML", "JSON", "0 bytes", "an encoding"],
 )
@@ -196,3 +275,44 @@ def test_nothing_of_a_link_goes_into_a_name(tmp_path: Path, clock: Clock) -> Non
         link = f"{server.url}/../../etc/passwd"
         Downloader(allow_loopback=True, sleep=clock).fetch(link, inside / "result", whole)
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["inside", "inside/result"]
+
+
+PIXEL = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+ENCODED = base64.b64encode(PIXEL).decode()
+
+
+@pytest.mark.real_input("D7")
+@pytest.mark.parametrize(
+    "link",
+    [
+        pytest.param(f"data:image/png;base64,{ENCODED}", id="as usual"),
+        pytest.param(f"DATA:image/webp;charset=utf-8;BASE64,{ENCODED}", id="capital letters and parameters"),
+        pytest.param(f"data:;base64,{ENCODED.rstrip('=')}", id="no type, no padding"),
+        pytest.param(f"data:image/png;base64,{quote(ENCODED, safe='')}", id="quoted"),
+        pytest.param("data:image/png;base64," + base64.encodebytes(PIXEL).decode(), id="in lines"),
+        pytest.param("data:image/png;base64," + base64.urlsafe_b64encode(PIXEL).decode(), id="URL-safe"),
+        pytest.param("data:image/png," + quote(PIXEL), id="without base64"),
+    ],
+)
+def test_a_link_that_holds_the_image_is_written(folder: Path, link: str) -> None:
+    download = Downloader(allow_loopback=False).fetch(link, folder / "result", Path.read_bytes)
+    assert (download.found, download.size) == (PIXEL, len(PIXEL))
+    assert download.sha256 == hashlib.sha256(PIXEL).hexdigest()
+
+
+@pytest.mark.real_input("D7")
+@pytest.mark.parametrize(
+    "link", ["data:", "data:image/png;base64,", "data:image/png;base64,a", "data:image/png;base64,%"]
+)
+def test_a_link_that_holds_nothing_is_no_result(folder: Path, link: str) -> None:
+    with pytest.raises(NotTheResult, match="data: link cannot be decoded"):
+        Downloader(allow_loopback=False).fetch(link, folder / "result", whole)
+
+
+@pytest.mark.real_input("D7")
+def test_a_link_that_holds_too_much_is_refused(folder: Path) -> None:
+    limits = DownloadLimits(bytes=100)
+    for content in (bytes(101), bytes(10_000)):
+        link = "data:image/png;base64," + base64.b64encode(content).decode()
+        with pytest.raises(ResultRefused, match="more than 100 bytes"):
+            Downloader(allow_loopback=False, limits=limits).fetch(link, folder / "result", whole)

@@ -14,6 +14,7 @@ from urllib3.util import parse_url
 from yarl import URL
 
 from airflow_imagepipeline.contract.errors import LinkRefused
+from airflow_imagepipeline.contract.links import as_browsers_send
 from airflow_imagepipeline.hooks.link_guard import CheckedResolver, checked_link, may_connect_to
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ PUBLIC = [
     "https://under_score.example/",
     "https://8.8.8.8/a.png",
     "https://[2606:4700:4700::1111]/a.png",
+    "https://[64:ff9b::808:808]/a.png",
 ]
 REFUSED = [
     "http://storage.example/a.png",
@@ -52,13 +54,9 @@ REFUSED = [
     "https://storage.example\\@127.0.0.1/",
     "https://storage.example/a\\b",
     "https://storage.example /a.png",
-    "https://storage.example/a b.png",
     "https://storage.example/\r\nHost: 127.0.0.1",
     "https://storage.example/\ta",
     "https://storage.example/\x00",
-    "https://stor\u00e4ge.example/",
-    "https://storage.example/\u202egnp.a",
-    "https://storage\u3002example/",
     "https://a%2eb.example/",
     "https://127.0.0.1%2f@storage.example/",
     "https://[::1/",
@@ -183,6 +181,7 @@ def test_every_parser_reads_the_same_harmless_host_or_the_link_is_refused(link: 
         url = checked_link(link, allow_loopback=allow_loopback)
     except LinkRefused:
         return
+    link = as_browsers_send(link)
     host = urlsplit(link).hostname
     assert host
     assert {(url.raw_host or "").lower(), (URL(link, encoded=True).raw_host or "").lower()} == {host}
@@ -190,6 +189,48 @@ def test_every_parser_reads_the_same_harmless_host_or_the_link_is_refused(link: 
     # What aiohttp takes for an address never reaches the resolver: it must have been judged by now.
     if is_ip_address(host):
         assert may_connect_to(host, allow_loopback=allow_loopback)
+
+
+@pytest.mark.real_input("D6")
+@pytest.mark.parametrize(
+    ("link", "sent"),
+    [
+        pytest.param("https://s.example/a b.png", "https://s.example/a%20b.png", id="a space"),
+        pytest.param(" https://s.example/a.png ", "https://s.example/a.png", id="spaces around"),
+        pytest.param(
+            "https://s.example/Größe 5.png?n=é&x=a b",
+            "https://s.example/Gr%C3%B6%C3%9Fe%205.png?n=%C3%A9&x=a%20b",
+            id="letters",
+        ),
+        pytest.param(
+            "https://s.example/红色/{a}|<b>", "https://s.example/%E7%BA%A2%E8%89%B2/%7Ba%7D|%3Cb%3E", id="signs"
+        ),
+        pytest.param(
+            "https://s.example/%20ü?sig=a%2Fb+c/=", "https://s.example/%20%C3%BC?sig=a%2Fb+c/=", id="quoted before"
+        ),
+        pytest.param("https://s.example/\udce9", "https://s.example/%E9", id="a byte of a header that is no UTF-8"),
+        pytest.param("https://bücher.example/ä", "https://xn--bcher-kva.example/%C3%A4", id="a host of another script"),
+        pytest.param("https://storage\u3002example/", "https://storage.example/", id="another full stop"),
+    ],
+)
+def test_a_link_is_sent_as_a_browser_sends_it(link: str, sent: str) -> None:
+    assert str(checked_link(link, allow_loopback=False)) == sent
+
+
+@pytest.mark.real_input("D6")
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://\uff11\uff12\uff17.0.0.1/ä",
+        "https://①②⑦.0.0.1/",
+        "https://bücher.example:8443/",
+        "https://u@bücher.example/",
+        "http://bücher.example/ a",
+    ],
+)
+def test_the_guard_judges_what_is_sent(link: str) -> None:
+    with pytest.raises(LinkRefused):
+        checked_link(link, allow_loopback=False)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -232,6 +273,26 @@ class Answers(AbstractResolver):
 
 def resolved(resolver: CheckedResolver, host: str) -> list[str]:
     return [result["host"] for result in asyncio.run(resolver.resolve(host, 443))]
+
+
+@pytest.mark.real_input("D8")
+@pytest.mark.parametrize(
+    ("address", "is_public"),
+    [
+        ("64:ff9b::808:808", True),
+        ("64:ff9b::8.8.8.8", True),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b:1::808:808", False),
+    ],
+)
+def test_a_name_behind_nat64_is_judged_by_the_address_inside(address: str, is_public: bool) -> None:  # noqa: FBT001
+    resolver = CheckedResolver(allow_loopback=False, resolver=Answers([address]))
+    if is_public:
+        assert resolved(resolver, "storage.example") == [address]
+        return
+    with pytest.raises(LinkRefused, match="not public"):
+        resolved(resolver, "storage.example")
 
 
 def test_a_name_with_public_addresses_resolves_to_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,7 @@ def test_where_no_connection_stands_nothing_was_sent(
         pytest.param(answer(200, b""), Malformed, id="nothing"),
         pytest.param(answer(200, b"<html>"), Malformed, id="a web page"),
         pytest.param(endless(b"x" * 65536, 64 * 2**20), Malformed, id="without an end"),
-        pytest.param(gzip_bomb(300 * 2**20), Malformed, id="a compressed bomb"),
+        pytest.param(gzip_bomb(300 * 2**20, "zeros"), Malformed, id="a compressed bomb"),
     ],
 )
 def test_once_the_request_has_left_nothing_is_certain(
@@ -234,3 +235,49 @@ def test_a_proxy_that_opens_no_tunnel_has_sent_nothing(
             sent(CALLS["submission"](), library)
         # The key goes through the tunnel only.
         assert proxy.requests[0].header("API-Key") is None
+
+
+ANSWERED = b'{"id": "job-1", "status": "PENDING", "note": "' + b"x" * 200 + b'"}'
+READABLE = {
+    "more announced than came": lambda: cut_after(len(ANSWERED), ANSWERED + b" " * 30),
+    "a missing last chunk": lambda: cut_after(len(ANSWERED), ANSWERED + b" " * 30, framing="chunked"),
+    "reset behind the whole body": lambda: cut_after(len(ANSWERED), ANSWERED + b" " * 30, abrupt=True),
+    "gzip that nobody asked for": lambda: answer(200, gzip.compress(ANSWERED), headers={"Content-Encoding": "gzip"}),
+    "the store's word for an upload": lambda: answer(200, ANSWERED, headers={"Content-Encoding": "aws-chunked"}),
+    "a charset as encoding": lambda: answer(200, ANSWERED, headers={"Content-Encoding": "utf-8"}),
+    "not a number": lambda: answer(200, ANSWERED[:-1] + b', "cost_usd": NaN}'),
+}
+
+
+@pytest.mark.fault(120)
+@pytest.mark.real_input("D3", "D4")
+@for_both_kinds
+@in_both_libraries
+@pytest.mark.parametrize("script", READABLE)
+def test_a_whole_object_in_a_broken_envelope_is_read(
+    connection: Callable[..., None], script: str, *, library: str, kind: str
+) -> None:
+    with ScriptedServer({"* /": [READABLE[script]()]}) as server:
+        connection(server.url)
+        assert sent(CALLS[kind](), library).handle.job_id == "job-1"
+    assert server.count() == 1
+
+
+@pytest.mark.fault(120)
+@in_both_libraries
+@pytest.mark.parametrize("came", [40, 60])
+def test_an_id_that_came_whole_is_used_though_the_rest_was_cut(
+    connection: Callable[..., None], came: int, library: str
+) -> None:
+    with ScriptedServer({"* /": [cut_after(came, ANSWERED)]}) as server:
+        connection(server.url)
+        assert sent(CALLS["submission"](), library).handle.job_id == "job-1"
+
+
+@pytest.mark.fault(120)
+def test_an_id_is_read_from_more_than_was_announced(connection: Callable[..., None]) -> None:
+    # aiohttp's parser throws the answer away when more than that follows: there it stays uncertain.
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n"
+    with ScriptedServer({"* /": [raw(head + ANSWERED)]}) as server:
+        connection(server.url)
+        assert sent(CALLS["submission"](), "requests").handle.job_id == "job-1"

@@ -48,6 +48,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Case, list[st
     return [(case, reasons_of(case)) for case in corpus]
 
 
+@pytest.mark.slow
 def test_the_corpus_is_large_and_its_halves_share_no_photo(judged: list[tuple[Case, list[str]]]) -> None:
     counts = Counter(case.kind for case, _ in judged)
     assert set(counts) == {GOOD, *BAD}

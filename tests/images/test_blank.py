@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from airflow_imagepipeline.images.inspection import DamagedImage, inspect_file, is_blank
+from airflow_imagepipeline.images.inspection import DamagedImage, glanced, inspect_file
 from tests.doubles.pictures import painted, pictures, png, saved, written
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def of_one_colour(mode: str, colour: object, form: str, size: tuple[int, int] = 
 
 @pytest.mark.parametrize("name", pictures())
 def test_a_picture_is_not_blank(name: str, tmp_path: Path) -> None:
-    assert not is_blank(written(tmp_path, pictures()[name]))
+    assert not glanced(written(tmp_path, pictures()[name])).blank
 
 
 @pytest.mark.parametrize(
@@ -44,25 +44,25 @@ def test_a_picture_is_not_blank(name: str, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_one_colour_is_blank_in_every_format(data: bytes, tmp_path: Path) -> None:
-    assert is_blank(written(tmp_path, data))
+    assert glanced(written(tmp_path, data)).blank
 
 
 def test_a_shape_in_the_transparency_is_a_picture(tmp_path: Path) -> None:
     image = Image.new("RGB", (40, 30))
     image.putalpha(painted(mode="L"))
-    assert not is_blank(written(tmp_path, saved(image, "PNG")))
+    assert not glanced(written(tmp_path, saved(image, "PNG"))).blank
 
 
 def test_one_bright_spot_on_black_is_a_picture(tmp_path: Path) -> None:
     image = Image.new("RGB", (64, 64))
     image.putpixel((63, 63), (9, 9, 9))
-    assert not is_blank(written(tmp_path, saved(image, "PNG")))
+    assert not glanced(written(tmp_path, saved(image, "PNG"))).blank
 
 
 def test_an_image_too_large_to_be_decoded_cheaply_is_not_judged(tmp_path: Path) -> None:
     path = written(tmp_path, png(4097, 4096, honest=False))
     assert inspect_file(path).width == 4097
-    assert not is_blank(path)
+    assert not glanced(path).blank
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_an_image_too_large_to_be_decoded_cheaply_is_not_judged(tmp_path: Path) 
 )
 def test_what_cannot_be_decoded_is_damaged(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(DamagedImage, match="cannot be decoded"):
-        is_blank(written(tmp_path, data))
+        glanced(written(tmp_path, data))

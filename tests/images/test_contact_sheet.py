@@ -19,7 +19,7 @@ from tests.memory import peak_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Page("The night", [Share(3, "landed", Mood.GOOD), Share(1, "failed", Mood.BAD)], "All 4 inputs.")
+PAGE = Page("The night", [Share(3, "landed", Mood.GOOD), Share(1, "failed", Mood.BAD)], "All of 4 inputs.")
 CELL = Cell("cup.png", Mood.GOOD, "slowest", ["4.0 s"])
 WHITE = "#ffffff"
 
@@ -179,6 +179,7 @@ def noise(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
         yield path, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", EXTENSION_OF)
 def test_a_sheet_of_the_worst_pictures_fits_into_a_mail(form: str, tmp_path: Path) -> None:
     drawn = draw_sheet(PAGE, [CELL] * 24, noise(tmp_path))

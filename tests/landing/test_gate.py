@@ -20,7 +20,8 @@ from airflow_imagepipeline.images.inspection import NotAnImage
 from airflow_imagepipeline.landing.gate import Gate, Judgement, Original
 from airflow_imagepipeline.landing.landing import land_job
 from tests.doubles.moto_server import CONNECTION, aws_connection
-from tests.doubles.pictures import written
+from tests.doubles.odd_pictures import of_odd_lengths, with_odd_notes, with_something_behind
+from tests.doubles.pictures import painted, saved, written
 from tests.faults import ScriptedServer, answer, redirect
 from tests.images.corpus import photo
 
@@ -92,6 +93,21 @@ def test_an_input_behind_a_link_is_fetched_once_for_all_results_of_a_job(tmp_pat
 def test_an_input_on_s3_is_read(on_s3: Store, tmp_path: Path) -> None:
     on_s3.write("cup.png", CUP)
     assert not judged(f"{on_s3.uri}/cup.png", CUP, tmp_path).is_accepted
+
+
+@pytest.mark.real_input("D1", "D2")
+@pytest.mark.parametrize(
+    "name", ["a motion photo", "two pictures of a camera", "2 MB of zTXt", "a broken EXIF", "one less"]
+)
+def test_an_odd_input_is_compared_with_its_result(name: str, tmp_path: Path) -> None:
+    behind = {kind: data for kind, (data, _) in with_something_behind().items()}
+    data = {**behind, **with_odd_notes(), **of_odd_lengths()}[name]
+    address = str(written(tmp_path, data, "input"))
+    result = saved(ImageOps.solarize(painted((80, 60)), 100), "WEBP")
+    assert judged(address, result, tmp_path, {"aspect": "input", "min_sharpness": 0}).reasons == ()
+    square = saved(ImageOps.solarize(painted((60, 60)), 100), "WEBP")
+    reasons = judged(address, square, tmp_path, {"aspect": "input", "min_sharpness": 0}).reasons
+    assert [reason[:32] for reason in reasons] == ["Its width through height is 1.00"]
 
 
 def test_no_input_is_read_where_nothing_needs_it(tmp_path: Path) -> None:
@@ -200,6 +216,7 @@ def test_an_input_that_is_no_image_is_no_reason_to_fail(tmp_path: Path) -> None:
     assert not issubclass(NotAnImage, InvalidParameters)
 
 
+@pytest.mark.slow
 def test_ten_thousand_inputs_that_cannot_be_read_are_told_in_a_few_lines(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,7 +11,7 @@ from airflow_imagepipeline.exceptions import SubmissionRefused
 from airflow_imagepipeline.storage.folder import AlreadyThere, DestinationUnusable
 from tests.faults import ScriptedServer
 from tests.generations import only_old
-from tests.running import FakeStore, context, fails_with, image_to_image, in_task_modes, run_to_end
+from tests.running import FakeStore, context, fails_with, image_to_image, in_task_modes, in_turn, run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +33,8 @@ def run_refused(kind: type[AirflowException], arguments: dict[str, Any], mode: s
     assert set(store.rows) <= {"imagepipeline:latest"}
 
 
-@in_task_modes
-@pytest.mark.parametrize(
-    ("arguments", "words"),
+@in_turn(
+    "arguments,words",
     [
         pytest.param({"num_inference_steps": 101}, "num_inference_steps: 101 is not a whole number", id="steps"),
         pytest.param({"guidance_scale": "much"}, "guidance_scale: 'much' is not a number from", id="a word"),
@@ -81,9 +80,8 @@ def test_a_local_file_cannot_be_sent(connection: Callable[..., None], address: s
     assert server.requests == ()
 
 
-@in_task_modes
-@pytest.mark.parametrize(
-    ("host", "key", "more", "words"),
+@in_turn(
+    "host,key,more,words",
     [
         pytest.param(None, "", {}, "holds no API key", id="no key"),
         pytest.param(None, "two words", {}, "holds a space", id="key with a space"),
@@ -131,8 +129,7 @@ def test_a_missing_bucket_is_found_before_the_submission(
     assert server.requests == ()
 
 
-@in_task_modes
-@pytest.mark.parametrize("destination", ["edited", "s3://", "file:///tmp/../etc", "nofs://x/y"])
+@in_turn("destination", ["edited", "s3://", "file:///tmp/../etc", "nofs://x/y"])
 def test_a_destination_that_is_no_folder_is_refused(
     connection: Callable[..., None], destination: str, mode: str
 ) -> None:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("generation")
 PRICE = 0.04
 
 
+@pytest.mark.slow
 @only_old
 @pytest.mark.parametrize("refusals", [0, 3], ids=["", "with refusals in between"])
 def test_exactly_as_many_jobs_are_paid_as_are_allowed_in_each_of_twenty_runs(nights: Nights, refusals: int) -> None:
@@ -65,6 +66,25 @@ def test_a_cost_bounds_as_many_jobs_as_it_pays_for(nights: Nights) -> None:
     assert planned["new"] == nights.paid == 7
     assert summary["cost"] == pytest.approx(0.28)
     assert planned["cost"] == pytest.approx(0.28)
+
+
+@pytest.mark.real_input("F2")
+@only_old
+def test_a_night_that_pays_nothing_costs_nothing_although_no_price_is_known(nights: Nights) -> None:
+    rows = nights.rows(2)
+    first, second, third = nights.run("n1", rows), nights.run("n2", rows), nights.run("n3", nights.rows(3), max_jobs=0)
+    assert (first["submitted"], first["cost"]) == (2, None)
+    assert (second["submitted"], second["cost"]) == (0, 0.0)
+    assert (third["submitted"], third["cost"]) == (0, 0.0)
+
+
+@pytest.mark.real_input("F2")
+@only_current
+def test_what_the_vendor_did_not_charge_has_cost_nothing(nights: Nights) -> None:
+    nights.run("n1", nights.rows(1))
+    nights.settings.fail_next = ["MODEL_ERROR"] * 2
+    summary = nights.run("n2", nights.rows(3), min_success_ratio=0.0)
+    assert (counts(summary), summary["cost"]) == ({"reused": 1, "failed": 2}, 0.0)
 
 
 @only_current

@@ -31,6 +31,7 @@ in_every_way = pytest.mark.parametrize(
 """Each generation, and each mode; they do not know of one another."""
 
 
+@pytest.mark.slow
 @in_every_way
 def test_every_kind_of_failure_at_once_is_counted_and_a_clear_redoes_what_it_can_change(nights: Nights) -> None:
     rows = nights.rows(50)
@@ -110,6 +111,7 @@ def test_a_key_that_is_refused_stops_the_batch_and_a_retry_goes_on(nights: Night
     assert nights.paid == 4
 
 
+@pytest.mark.slow
 @in_every_way
 def test_too_many_at_once_makes_the_window_smaller_and_every_image_is_paid_once(nights: Nights) -> None:
     nights.settings.concurrent_jobs, nights.settings.retry_after = 3, 0
@@ -161,6 +163,7 @@ def test_an_image_that_breaks_the_landing_holds_no_other_and_is_landed_by_a_retr
     assert nights.paid == 0
 
 
+@pytest.mark.slow
 @only_current
 @in_task_modes
 def test_an_api_that_goes_away_leaves_what_a_retry_goes_on_with(nights: Nights) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from demo.local_airflow import LocalAirflow
 from demo.processes import wait_until
-from tests.kill.vendor import Vendor
+from tests.kill.vendor import Order, Vendor
 from tests.operators.nights import TaskInstance
 from tests.running import KEY, assert_discreet
 
@@ -99,6 +99,12 @@ class Night:
         path = f"/dags/{DAG_ID}/dagRuns/{self.run_id}/taskInstances/{batch[0]}{mapped}"
         self._airflow.patch(path, {"new_state": state})
 
+    def delete(self) -> None:
+        """Delete the DAG run, as a person does: Airflow refuses that while it runs."""
+        path = f"/dags/{DAG_ID}/dagRuns/{self.run_id}"
+        self._airflow.patch(path, {"state": "failed"})
+        self._airflow.delete(path)
+
     def told(self) -> Any:
         """Return what Airflow has told a task of this night about the earlier one."""
         self.wait_for({("told", -1): "success"})
@@ -137,6 +143,7 @@ def double_of(states: dict[str, str], run_id: str) -> Any:
     return ti.get_task_states(dag_id=DAG_ID, run_ids=[run_id], task_ids=["edit"], map_index=-1)
 
 
+@pytest.mark.fault(122)
 def test_a_batch_that_a_person_has_ended_while_it_was_deferred_leaves_ledger_and_jobs_to_the_next_night(
     airflow: LocalAirflow, vendor: Vendor, tmp_path: Path
 ) -> None:
@@ -164,3 +171,19 @@ def test_a_batch_that_a_person_has_ended_while_it_was_deferred_leaves_ledger_and
     assert [len(order.jobs) for order in orders] == [PHOTOS, PHOTOS]
     assert later.counts(EDIT) == {"landed": PHOTOS}
     assert later.counts(ENDED)["landed"] + first.counts(KEPT)["landed"] == PHOTOS
+    the_ledgers_of_a_deleted_run_are_free(airflow, orders, tmp_path / "deleted")
+
+
+def the_ledgers_of_a_deleted_run_are_free(airflow: LocalAirflow, orders: Sequence[Order], folder: Path) -> None:
+    for order in orders:
+        order.is_done = False
+    deleted = Night(airflow, folder)
+    deleted.wait_for(dict.fromkeys((EDIT, ENDED, KEPT), "deferred"))
+    deleted.delete()
+    for order in orders:
+        order.is_done = True
+    next_night = Night(airflow, folder, deleted.run_id)
+    next_night.wait_for(dict.fromkeys((EDIT, ENDED, KEPT), "success"))
+    assert next_night.told() == {"edit": double_of({}, deleted.run_id), "unknown": {}, "mapped": [{}, {}]}
+    assert next_night.counts(EDIT) == {"landed": PHOTOS}
+    assert [len(order.jobs) for order in orders] == [2 * PHOTOS, 2 * PHOTOS]

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.usefixtures("generation")]
 SURELY_UNCERTAIN = {"after the intent", "before the ids are stored"}
 
 
+@pytest.mark.slow
 @only_current
 @pytest.mark.parametrize(
     "moment",

@@ -16,7 +16,7 @@ from airflow_imagepipeline.exceptions import BatchFailed, SubmissionRefused
 from airflow_imagepipeline.operators.batch import ImageToImageBatchOperator
 from tests.generations import only_current, only_old
 from tests.operators.nights import Nights, TaskInstance, counts
-from tests.running import fails_with, in_task_modes, run_to_end
+from tests.running import KEY, assert_discreet, fails_with, in_task_modes, run_to_end
 
 pytestmark = pytest.mark.usefixtures("generation")
 
@@ -117,6 +117,7 @@ print(json.dumps(DagSerialization.to_dict(dag), sort_keys=True))
 """
 
 
+@pytest.mark.slow
 @only_old
 def test_two_processes_serialise_a_dag_with_rows_alike() -> None:
     texts = []
@@ -348,3 +349,26 @@ def test_the_first_invalid_rows_are_named_a_line_each(nights: Nights) -> None:
     outcomes = [row["outcome"] for row in nights.manifest()]
     assert outcomes == ["not_submitted", *["invalid"] * 13]
     assert nights.paid == 0
+
+
+@pytest.mark.real_input("C8")
+@pytest.mark.parametrize("where", ["prompt", "file_stem"])
+def test_a_row_that_holds_the_key_is_invalid_and_written_nowhere(nights: Nights, where: str) -> None:
+    # The stem takes no letters that this key has: the message of that refusal must not show it either.
+    column = "word" if where == "prompt" else "sku"
+    rows = nights.rows(3)
+    rows[1][column] = KEY
+    summary = nights.run("n1", rows, on_invalid_row="skip", min_success_ratio=0.0)
+    assert nights.paid == 2
+    assert counts(summary) == {"landed": 2, "invalid": 1}
+    assert "holds the API key of connection" in nights.manifest(summary)[1]["reason"]
+    for file in nights.folder.rglob("*"):
+        assert_discreet(f"{file} {file.read_bytes().decode('latin-1') if file.is_file() else ''}")
+
+
+@pytest.mark.real_input("C8")
+def test_a_batch_whose_own_arguments_hold_the_key_is_refused(nights: Nights) -> None:
+    with fails_with(SubmissionRefused, "request: holds the API key of connection"):
+        nights.run("n1", nights.rows(2), request={"prompt": f"on {KEY}"})
+    assert nights.paid == 0
+    assert list(nights.folder.rglob("*")) == []

@@ -18,7 +18,17 @@ from airflow_imagepipeline.exceptions import (
     SubmissionRefused,
 )
 from tests.faults import STATUS, SUBMIT, ScriptedServer, answer, forever, pending, refused, success
-from tests.running import FakeStore, cleared, context, fails_with, image_to_image, in_task_modes, retried, run_to_end
+from tests.running import (
+    FakeStore,
+    cleared,
+    context,
+    fails_with,
+    image_to_image,
+    in_task_modes,
+    in_turn,
+    retried,
+    run_to_end,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +42,8 @@ pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 LINK = "http://127.0.0.1/a.png"
 
 
-@in_task_modes
-@pytest.mark.parametrize(
-    ("status", "kind", "words"),
+@in_turn(
+    "status,kind,words",
     [
         (400, SubmissionRefused, "Correct the parameters"),
         (401, SubmissionRefused, "API key was refused"),

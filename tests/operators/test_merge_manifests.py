@@ -260,6 +260,7 @@ def test_a_manifest_that_cannot_be_read_for_now_may_be_retried(shards: Shards, t
         merged([first, second], tmp_path)
 
 
+@pytest.mark.slow
 def test_its_memory_does_not_grow_with_the_rows(shards: Shards, tmp_path: Path) -> None:
     def peak(total: int) -> int:
         given = shards.cut(total, 4)

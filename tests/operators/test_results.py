@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import io
 import json
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
-from airflow_imagepipeline.exceptions import JobFailed, SubmissionUncertain
-from tests.faults import STATUS, SUBMIT, ScriptedServer, failure, forever, pending, success
+from airflow_imagepipeline.contract.text import Secret
+from airflow_imagepipeline.exceptions import JobFailed, SubmissionRefused, SubmissionUncertain
+from tests.faults import STATUS, SUBMIT, ScriptedServer, answer, failure, forever, pending, refused, success
 from tests.generations import only_old
 from tests.running import (
+    KEY,
     PROMPT,
     FakeStore,
     cleared,
@@ -275,3 +282,127 @@ def test_a_stem_that_a_template_left_open_is_the_jobs_id(
 
     assert result["images"][0]["uri"] == f"file://{tmp_path}/{result['job_id']}-00.png"
     assert vendor.count("accepted") == 1
+
+
+@pytest.mark.real_input("D7")
+@in_task_modes
+def test_a_result_that_comes_in_its_link_lands_and_is_nowhere_else(
+    connection: Callable[..., None], tmp_path: Path, mode: str, logs: Callable[[], str]
+) -> None:
+    image, size = io.BytesIO(), (700, 700)
+    Image.frombytes("RGB", size, random.Random(1).randbytes(3 * size[0] * size[1])).save(image, "PNG")
+    photo = image.getvalue()
+    assert len(photo) > 2**20, "an answer with a usual image is larger than any other"
+    link = "data:image/png;base64," + base64.b64encode(photo).decode()
+    script = {SUBMIT: [pending()], STATUS: [forever(success([link]))]}
+    with ScriptedServer(script) as server:
+        connection(server.url)
+        make = image_to_image("http://127.0.0.1/a.png", destination=tmp_path.as_uri())
+        result = run_to_end(make, context(), mode)
+    assert [Path(image["uri"].removeprefix("file://")).read_bytes() for image in result["images"]] == [photo]
+    kept = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    assert "base64" not in kept + json.dumps(result) + logs()
+
+
+@pytest.mark.real_input("D7")
+@in_task_modes
+def test_a_link_that_holds_the_image_is_put_into_no_xcom(
+    connection: Callable[..., None], photo: bytes, mode: str
+) -> None:
+    link = "data:image/png;base64," + base64.b64encode(photo).decode()
+    with ScriptedServer({SUBMIT: [pending()], STATUS: [forever(success([link]))]}) as server:
+        connection(server.url)
+        result = run_to_end(image_to_image("http://127.0.0.1/a.png"), context(), mode)
+    assert result["download_urls"] == []
+
+
+@pytest.mark.fault(110)
+@only_old
+@in_task_modes
+def test_of_too_many_links_as_many_land_as_were_asked_for(
+    connection: Callable[..., None], photos: str, tmp_path: Path, mode: str, logs: Callable[[], str]
+) -> None:
+    links = [f"{photos}/{n}.png" for n in range(17)]
+    with ScriptedServer({SUBMIT: [pending()], STATUS: [forever(success(links))]}) as server:
+        connection(server.url)
+        make = image_to_image("http://127.0.0.1/a.png", destination=tmp_path.as_uri(), samples=2)
+        assert len(run_to_end(make, context(), mode)["images"]) == 2
+    assert "17 links" in logs()
+
+
+@pytest.mark.real_input("C8")
+@in_task_modes
+@pytest.mark.parametrize("field", ["prompt", "file_stem", "destination", "job_id", "extra_parameters"])
+@pytest.mark.parametrize("form", ["{key}", "{key[0]}{key}", "base64"])
+def test_the_key_is_neither_sent_nor_written_whichever_way_it_came_in(
+    *, connection: Callable[..., None], tmp_path: Path, mode: str, field: str, form: str, logs: Callable[[], str]
+) -> None:
+    word = base64.b64encode(KEY.encode()).decode() if form == "base64" else form.format(key=KEY)
+    template = "{{ params.word }}"
+    given: dict[str, Any] = {"destination": tmp_path.as_uri(), "file_stem": "cup", field: template}
+    if field == "extra_parameters":
+        given[field] = {"scheduler": [{"name": template}]}
+    with ScriptedServer() as server:
+        connection(server.url)
+        with fails_with(SubmissionRefused, f"{field}: holds the API key of connection 'imagepipeline_default'"):
+            run_to_end(image_to_image("http://127.0.0.1/a.png", **given), context(word=word), mode)
+    assert server.requests == ()
+    assert list(tmp_path.iterdir()) == []
+    assert word not in logs()
+
+
+PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>"
+IN_BETWEEN = {
+    "a challenge page": lambda: [answer(403, PAGE, headers={"Content-Type": "text/html"})] * 4,
+    "odd refusals": lambda: [refused(410, "gone"), refused(409, "conflict"), pending(), refused(423, "locked")],
+    "another job": lambda: [success(["https://files.test/other.png"], "job-2")] * 2,
+    "compressed answers": lambda: [
+        answer(200, gzip.compress(b'{"status": "PENDING"}'), headers={"Content-Encoding": "aws-chunked"})
+    ],
+    "unknown words": lambda: [answer(200, json={"status": "on hold"})],
+}
+
+
+@pytest.mark.fault(110)
+@pytest.mark.real_input("F7", "D3", "D9")
+@in_task_modes
+@pytest.mark.parametrize("odd", IN_BETWEEN)
+def test_what_a_poll_meets_in_between_loses_no_job(connection: Callable[..., None], mode: str, odd: str) -> None:
+    script = [*IN_BETWEEN[odd](), forever(success(["https://files.test/a.png"]))]
+    with ScriptedServer({SUBMIT: [pending()], STATUS: script}) as server:
+        connection(server.url)
+        result = run_to_end(image_to_image("http://127.0.0.1/a.png"), context(), mode)
+    assert result["download_urls"] == ["https://files.test/a.png"]
+
+
+@pytest.mark.real_input("F7")
+@in_task_modes
+def test_a_page_in_the_apis_place_is_no_refused_key(connection: Callable[..., None], mode: str) -> None:
+    with ScriptedServer({SUBMIT: [answer(403, PAGE, headers={"Content-Type": "text/html"})]}) as server:
+        connection(server.url)
+        with fails_with(
+            SubmissionRefused, "a page answered, not the API", "'Just a moment...'", "Nothing was submitted"
+        ):
+            run_to_end(image_to_image("http://127.0.0.1/a.png"), context(), mode)
+    assert server.count("POST") == 1
+
+
+@pytest.mark.fault(109)
+@in_task_modes
+@pytest.mark.parametrize("form", ["escaped", "base64", "hexadecimal", "HTML"])
+def test_a_key_that_the_api_repeats_in_another_form_is_shown_nowhere(
+    connection: Callable[..., None], mode: str, form: str, logs: Callable[[], str]
+) -> None:
+    shown = {
+        "escaped": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+        "base64": base64.b64encode(f"me:{KEY}".encode()).decode(),
+        "hexadecimal": KEY.encode().hex(),
+        "HTML": "".join(f"&#{ord(letter)};" for letter in KEY),
+    }[form]
+    body = f'{{"status": "FAILURE", "error": {{"message": "bad key {shown}", "{shown}": 1}}}}'
+    with ScriptedServer({SUBMIT: [pending()], STATUS: [forever(answer(200, body.encode()))]}) as server:
+        connection(server.url)
+        with pytest.raises(JobFailed) as caught:
+            run_to_end(image_to_image("http://127.0.0.1/a.png"), context(), mode)
+    for text in (str(caught.value), logs()):
+        assert not Secret(KEY).is_in(text)

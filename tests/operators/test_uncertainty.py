@@ -32,6 +32,7 @@ from tests.running import (
     fails_with,
     image_to_image,
     in_task_modes,
+    in_turn,
     retried,
     run_to_end,
 )
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("quick", "logs", "generation")
 LINK = "http://127.0.0.1/a.png"
 DONE = forever(success(["https://files.test/a.png"]))
 
-uncertain_answers = pytest.mark.parametrize(
+uncertain_answers = in_turn(
     "uncertain",
     [
         pytest.param(reset_after_request(), id="reset after the request"),
@@ -71,7 +72,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_imagepipeline.hooks.transport.READ_SECONDS", short)
 
 
-@in_task_modes
 @uncertain_answers
 def test_an_uncertain_submission_stops_until_a_human_has_looked(
     connection: Callable[..., None], uncertain: Instruction, mode: str

@@ -12,6 +12,7 @@ import pytest
 from airflow_imagepipeline.exceptions import OutOfCredits, SubmissionNotSent, SubmissionRefused
 from airflow_imagepipeline.storage.folder import AlreadyThere, DestinationUnusable
 from tests.doubles.moto_server import aws_connection
+from tests.doubles.odd_pictures import of_odd_lengths, with_odd_notes, with_something_behind
 from tests.doubles.pictures import painted, picture, pictures, saved
 from tests.faults import SUBMIT, ScriptedServer, answer, forever, pending, refused, reset_after_request
 from tests.running import (
@@ -87,6 +88,21 @@ def test_every_kind_of_image_is_taken(vendor: Vendor, tmp_path: Path, kind: str,
     (tmp_path / "input").write_bytes(pictures()[kind])
     result = run_to_end(edit_image(f"{tmp_path}/input", upload_inputs=True), context(FakeStore()), mode)
     assert (result["status"], vendor.count("uploads")) == ("SUCCESS", 1)
+
+
+@pytest.mark.real_input("D1", "D2")
+@pytest.mark.parametrize(
+    "name", ["a motion photo", "a newline behind a PNG", "no padding, counted", "2 MB of a profile"]
+)
+def test_an_odd_image_is_uploaded_as_it_is(connection: Callable[..., None], tmp_path: Path, name: str) -> None:
+    behind = {kind: data for kind, (data, _) in with_something_behind().items()}
+    data = {**behind, **of_odd_lengths(), **with_odd_notes()}[name]
+    (tmp_path / "input").write_bytes(data)
+    with ScriptedServer({UPLOAD: [taken()], SUBMIT: [pending()]}) as server:
+        connection(server.url)
+        make = edit_image(f"{tmp_path}/input", upload_inputs=True, wait_for_completion=False)
+        run_to_end(make, context(FakeStore()), "worker")
+    assert uploaded(server.requests[0])[2] == data
 
 
 @in_task_modes
@@ -254,6 +270,23 @@ def test_nothing_is_uploaded_where_a_result_has_the_name_already(vendor: Vendor,
     with fails_with(AlreadyThere, "edited-00.png exists"):
         run_to_end(make, context(FakeStore()), mode)
     assert (vendor.count("uploads"), vendor.count("submits")) == (0, 0)
+
+
+@pytest.mark.fault(117)
+@pytest.mark.parametrize("place", ["folder", "s3"])
+def test_files_whose_names_only_begin_alike_are_in_nobodys_way(
+    vendor: Vendor, moto: Moto, bucket: str, cup: Path, place: str
+) -> None:
+    folder = cup.with_name("edited")
+    folder.mkdir()
+    for name in ("cup-blue-00.png", "cup-0.png", "cup-00.txt", "cup-00.png.json", "cup-00-00.png", "cup--00.png"):
+        (folder / name).write_bytes(b"other")
+        moto.s3.put_object(Bucket=bucket, Key=f"edited/{name}", Body=b"other")
+    destination = f"file://{folder}" if place == "folder" else f"s3://{bucket}/edited"
+    make = edit_image(str(cup), upload_inputs=True, destination=destination, file_stem="cup")
+    result = run_to_end(make, context(FakeStore()), "worker")
+    assert [image["uri"].rpartition(".")[0] for image in result["images"]] == [f"{destination}/cup-00"]
+    assert vendor.count("accepted") == 1
 
 
 @in_task_modes

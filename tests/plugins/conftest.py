@@ -56,13 +56,15 @@ class Tab:
         Write a task instance into the database.
 
         :param result: its ``return_value``; None writes none.
-        :param more: ``state``, ``rendered``, ``map_index``, ``task_id``, ``dag_id``, ``started_at``.
+        :param more: ``state``, ``rendered``, ``map_index``, ``label`` (of it), ``task_id``, ``dag_id``,
+            ``started_at``.
         :return: the end of its address.
         """
         dag_id = more.get("dag_id") or f"dag_{uuid.uuid4().hex[:8]}"
         task_id, map_index = more.get("task_id", "edit"), more.get("map_index", -1)
         at = {"dag_id": dag_id, "run_id": RUN, "task_id": task_id, "map_index": map_index}
-        _write(at, result, more.get("state", "success"), more.get("rendered"), more.get("started_at"))
+        of_task = {"start_date": more.get("started_at"), "rendered_map_index": more.get("label")}
+        _write(at, result, more.get("rendered"), {"state": more.get("state", "success"), **of_task})
         return f"{dag_id}/{quote(RUN, safe='')}/{task_id}/{map_index}"
 
     def put(self, key: str, content: bytes) -> str:
@@ -139,7 +141,7 @@ def keep_progress(path: str, value: str, updated_at: datetime) -> None:
         session.add(TaskStateStoreModel(**at, key="imagepipeline:progress", value=value, updated_at=updated_at))
 
 
-def _write(at: dict[str, Any], result: Any, state: str | None, rendered: Any, started_at: datetime | None) -> None:
+def _write(at: dict[str, Any], result: Any, rendered: Any, of_task: dict[str, Any]) -> None:
     from airflow.models.dagrun import DagRun
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.taskinstance import TaskInstance
@@ -158,7 +160,7 @@ def _write(at: dict[str, Any], result: Any, state: str | None, rendered: Any, st
             session.add(run)
             session.flush()
             found = run.id
-        wanted = {"state": state, "start_date": started_at, "pool": "default_pool", "pool_slots": 1, "try_number": 1}
+        wanted = {**of_task, "pool": "default_pool", "pool_slots": 1, "try_number": 1}
         session.execute(insert(TaskInstance.__table__).values(**at, **wanted, max_tries=0, executor_config={}))
         if result is not None:
             session.execute(insert(XComModel).values(**at, dag_run_id=found, key="return_value", value=result))

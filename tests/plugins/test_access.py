@@ -129,6 +129,7 @@ def test_pages_hold_no_script_and_no_style_of_their_own(tab: Tab) -> None:
             assert "://" not in answer.text.replace("s3://", "")
 
 
+@pytest.mark.slow
 def test_importing_the_plugin_imports_no_web_framework() -> None:
     program = (
         "import sys, airflow.plugins_manager; before = set(sys.modules);"

@@ -153,7 +153,7 @@ def test_a_plan_is_told_in_numbers(tab: Tab) -> None:
     ):
         assert text in page
     assert "Under way since" not in page
-    assert "did not return images" in tab.get(f"task/{tab.task({'plan_only': True})}").text
+    assert "has no images of ImagePipeline" in tab.get(f"task/{tab.task({'plan_only': True})}").text
 
 
 def test_a_row_without_a_result_shows_what_was_asked_of_all(tab: Tab) -> None:
@@ -182,3 +182,28 @@ def test_a_card_of_a_run_has_the_cost_and_not_the_balance(tab: Tab) -> None:
     page = tab.get(f"run/{'/'.join(path.split('/')[:2])}").text
     assert ("$0.04" in page, "799.96" in page) == (True, False)
     assert "799.96" in tab.get(f"task/{path}").text
+
+
+@pytest.mark.real_input("F5")
+def test_a_tile_says_the_folder_of_its_input_and_a_reason_that_fits(tab: Tab) -> None:
+    address = "s3://photos/shop/2026/sku1/front.jpg"
+    path = tab.task(tab.batch([row(0, "invalid", input=address, reason=f"{address} is empty.")]))
+    page = tab.get(f"task/{path}").text
+    assert '<span class="folder">sku1/</span><span class="file">front.jpg</span>' in page
+    assert f'title="{address} is empty.">Is empty.</span>' in page
+    assert "<h2>sku1/front.jpg</h2>" in tab.get(f"task/{path}/rows/0").text
+
+
+@pytest.mark.real_input("F2")
+@pytest.mark.parametrize(("submitted", "cost", "said"), [(0, None, "$0.00"), (0, 0.0, "$0.00"), (2, None, "not known")])
+def test_a_batch_that_paid_nothing_has_cost_nothing(tab: Tab, submitted: int, cost: float | None, said: str) -> None:
+    page = tab.get(f"task/{tab.task({**tab.batch([row(0)]), 'submitted': submitted, 'cost': cost})}").text
+    assert f"<dt>Cost</dt><dd>{said}</dd>" in page
+
+
+@pytest.mark.real_input("F6")
+def test_a_batch_of_one_image_is_counted_as_a_person_does(tab: Tab) -> None:
+    path = tab.task(tab.batch([row(0)]))
+    page = tab.get(run_of(path)).text
+    assert "<b>1</b> image<" in page.replace("\n", "")
+    assert "1 task instance<" in page

@@ -151,6 +151,7 @@ print(seen, grown(before))
 """
 
 
+@pytest.mark.slow
 def test_paging_through_ten_thousand_rows_takes_little_memory(tmp_path: Path) -> None:
     image = {"uri": "s3://bucket/" + "x" * 60, "sha256": "a" * 64, "bytes": 1, "format": "PNG", "width": 1, "height": 1}
     written(tmp_path, [json.dumps(row(index, "landed", image, reason="because " * 20)) for index in range(10_000)])
@@ -167,6 +168,7 @@ def test_paging_through_ten_thousand_rows_takes_little_memory(tmp_path: Path) ->
     assert grown < 16 * 1024, f"{grown} kB"
 
 
+@pytest.mark.slow
 def test_the_first_page_of_ten_thousand_images_is_under_a_megabyte(tab: Tab) -> None:
     looks = [saved(painted((1024, 1024 - number)).rotate(number * 7), "JPEG", quality=92) for number in range(PAGE)]
     images = [tab.image(f"results/{number}.jpg", look) for number, look in enumerate(looks)]
@@ -180,6 +182,7 @@ def test_the_first_page_of_ten_thousand_images_is_under_a_megabyte(tab: Tab) -> 
     assert page.text.count('loading="lazy"') == PAGE
 
 
+@pytest.mark.slow
 def test_the_peak_of_the_server_stays_low_while_thumbnails_are_made(tab: Tab) -> None:
     path = tab.task(
         job(*(tab.image(f"results/big-{n}.png", saved(painted((2000 + n, 2000)), "PNG")) for n in range(4)))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_imagepipeline.contract.manifest import RowOutcome
 from airflow_imagepipeline.plugins import words
+from airflow_imagepipeline.plugins.answers import PAGES
 from tests.plugins.conftest import PICTURE, RUN, job, row, summary
 
 if TYPE_CHECKING:
@@ -68,6 +70,37 @@ def test_a_mapped_task_without_an_index_lists_its_instances(tab: Tab) -> None:
     assert "other" not in page
 
 
+@pytest.mark.real_input("F5")
+def test_an_instance_is_called_as_its_map_index_template_says(tab: Tab) -> None:
+    path = tab.task(job(tab.image()), map_index=0, label="sku1 <front>")
+    dag_id = path.split("/", maxsplit=1)[0]
+    tab.task(job(tab.image("results/b-00.png")), dag_id=dag_id, map_index=1)
+    for page in (f"run/{dag_id}/{RUN}", f"task/{path[:-1]}%7BMAP_INDEX%7D"):
+        text = tab.get(page).text
+        assert "edit [sku1 &lt;front&gt;]" in text
+        assert "edit [1]" in text
+    assert "<title>edit [sku1 &lt;front&gt;]</title>" in tab.get(f"task/{path}").text
+
+
+@pytest.mark.real_input("F5")
+@pytest.mark.parametrize(
+    "result",
+    [
+        job(),
+        job(status="PENDING"),
+        {**job(), "download_urls": ["https://x/1.png"]},
+        {"pairs": 1, "counts": 2, "manifest": 3, "ledger": 4},
+    ],
+    ids=["no image", "only submitted", "links of the vendor", "a stranger's"],
+)
+def test_a_run_does_not_list_a_task_that_has_nothing_to_be_seen(tab: Tab, result: dict[str, Any]) -> None:
+    dag_id = tab.task(job(tab.image())).split("/", maxsplit=1)[0]
+    tab.task(result, dag_id=dag_id, task_id="without")
+    page = tab.get(f"run/{dag_id}/{RUN}").text
+    assert page.count('class="card"') == 1
+    assert "without" not in page
+
+
 def test_a_run_lists_the_tasks_that_made_images_and_no_others(tab: Tab) -> None:
     path = tab.task(job(tab.image()))
     dag_id, run = path.split("/")[:2]
@@ -84,9 +117,10 @@ def test_a_run_lists_the_tasks_that_made_images_and_no_others(tab: Tab) -> None:
 
 
 def test_a_run_of_many_tasks_is_paged(tab: Tab) -> None:
-    dag_id = tab.task(job(), map_index=0).split("/", maxsplit=1)[0]
+    image = tab.image()
+    dag_id = tab.task(job(image), map_index=0).split("/", maxsplit=1)[0]
     for index in range(1, 30):
-        tab.task(job(), dag_id=dag_id, map_index=index)
+        tab.task(job(image), dag_id=dag_id, map_index=index)
     first, second = (tab.get(f"run/{dag_id}/{RUN}?page={number}").text for number in (1, 2))
     assert (first.count('class="card"'), second.count('class="card"')) == (24, 6)
     assert "edit [29]" in second
@@ -108,8 +142,8 @@ def test_a_page_that_a_run_does_not_have_is_its_last(tab: Tab) -> None:
         pytest.param(None, "running", "No images yet", id="a task that runs"),
         pytest.param(None, None, "has not started", id="a task that waits for its turn"),
         pytest.param(None, "failed", "Its log says why", id="a task that failed"),
-        pytest.param({"a": 1}, "success", "did not return images", id="somebody else's result"),
-        pytest.param([1, 2], "success", "did not return images", id="a list"),
+        pytest.param({"a": 1}, "success", "has no images of ImagePipeline", id="somebody else's result"),
+        pytest.param([1, 2], "success", "has no images of ImagePipeline", id="a list"),
         pytest.param(job(status="PENDING"), "success", "nobody waited", id="a job that was only submitted"),
         pytest.param(
             {**job(), "download_urls": ["https://x/1.png"]}, "success", "were not stored", id="links of the vendor"
@@ -117,7 +151,10 @@ def test_a_page_that_a_run_does_not_have_is_its_last(tab: Tab) -> None:
         pytest.param(summary("s3://nowhere-at-all/m.jsonl", []), "success", "manifest", id="a manifest that is gone"),
         pytest.param(summary("https://evil.example/m", []), "success", "outside of your storage", id="a web manifest"),
         pytest.param(
-            {**job(), "more": "x" * 100_000}, "success", "did not return images", id="a result too large to be ours"
+            {**job(), "more": "x" * 100_000},
+            "success",
+            "has no images of ImagePipeline",
+            id="a result too large to be ours",
         ),
     ],
 )
@@ -201,6 +238,53 @@ def test_half_a_character_does_not_hide_its_page(tab: Tab) -> None:
     for page in (f"task/{batch}", f"task/{batch}/rows/0"):
         assert "It ? broke." in tab.get(page).text
     assert tab.get(f"thumbnail/{batch}/0/input").status_code == 404
+
+
+@pytest.mark.real_input("F5")
+@pytest.mark.parametrize(
+    ("address", "folder", "name"),
+    [
+        ("s3://photos/cup.png", "", "cup.png"),
+        ("s3://photos/shop/sku1/front.jpg", "sku1/", "front.jpg"),
+        ("s3://photos/sku1/what?.jpg", "sku1/", "what?.jpg"),
+        ("file:///data/sku1/front.jpg", "sku1/", "front.jpg"),
+        ("/data/sku1/front.jpg", "sku1/", "front.jpg"),
+        ("https://cdn.test/sku1/front.jpg?exp=1/2", "sku1/", "front.jpg"),
+        ("https://cdn.test/front.jpg", "", "front.jpg"),
+        ("s3://photos/a//b.jpg", "", "b.jpg"),
+        ("cup.png", "", "cup.png"),
+        ("", "", ""),
+    ],
+)
+def test_an_address_is_said_by_its_folder_and_its_file(address: str, folder: str, name: str) -> None:
+    assert (words.folder_of(address), words.last_part(address)) == (folder, name)
+
+
+@pytest.mark.real_input("F5")
+@pytest.mark.parametrize(
+    ("reason", "brief"),
+    [
+        ("s3://photos/shop/sku1/front.jpg is empty.", "front.jpg is empty."),
+        ("/mnt/photos/front.jpg is empty and/or gone.", "front.jpg is empty and/or gone."),
+        ("It was not landed in s3://results/2026/11/28: no space.", "It was not landed in 28: no space."),
+        ("row 3: 'file:///data/a/b.jpg' (https://x.test/a/b.png)", "row 3: 'b.jpg' (b.png)"),
+        ("404 on GET edit/image/v1/status/x", "404 on GET edit/image/v1/status/x"),
+    ],
+)
+def test_a_short_reason_has_file_names_in_the_place_of_addresses(reason: str, brief: str) -> None:
+    assert words.without_folders(reason) == brief
+
+
+@pytest.mark.real_input("F5")
+def test_no_two_outcomes_have_the_same_colour() -> None:
+    css = (PAGES / "images.css").read_text()
+    rule = r"^\.{}(?:,[^{{]*)? {{\n  --tone: var\((--\w+)\)"
+    names = [re.search(rule.format(outcome.value), css, re.MULTILINE) for outcome in RowOutcome]
+    tones = [found[1] for found in names if found]
+    assert len(set(tones)) == len(RowOutcome)
+    for theme in re.findall(r"color-scheme: (?:light|dark);[^}]*", css):
+        colours = [re.search(rf"{tone}: (#\w+);", theme) for tone in tones]
+        assert len({found[1] for found in colours if found}) == len(RowOutcome)
 
 
 def test_values_are_said_as_a_person_says_them() -> None:

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import asyncio
+import itertools
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
 from airflow_imagepipeline.contract.errors import Busy
 from airflow_imagepipeline.contract.job import Job, JobHandle
-from airflow_imagepipeline.policy.fleet import LONGEST_KEPT, Fleet, is_worth_a_start
+from airflow_imagepipeline.policy.fleet import BURST, LONGEST_KEPT, Fleet, Polling, is_worth_a_start
 from airflow_imagepipeline.policy.looking import LookSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from airflow_imagepipeline.contract.errors import ImagePipelineError
 
 LATER = 9e9
 
@@ -102,3 +110,87 @@ def test_when_a_job_is_expected_to_end_is_learned_from_those_before_it() -> None
     assert 20.0 < soon <= 31.0
     assert (waits.seconds_to_end(139.5) or 0.0) < 1.0
     assert waits.seconds_to_end(9000.0) is None
+
+
+class Polled:
+    """Jobs that are polled beside one another until the block says that it has seen enough; the time stands still."""
+
+    def __init__(self, count: int) -> None:
+        self.fleet, self.ended, self.warned = fleet(), list[int](), list[str]()
+        for number in range(count):
+            self.fleet.add(number, handle(number), deadline=LATER, now=100.0, at_once=True)
+        self.now = 100.0
+        self.polling = Polling(
+            self.fleet,
+            ended=lambda place, _: self.ended.append(place),
+            warn=self.warned.append,
+            clock=lambda: self.now,
+            pause=lambda _: asyncio.sleep(0),
+        )
+
+    def until(
+        self, is_enough: Callable[[], bool], poll: Callable[[JobHandle], Awaitable[Job | ImagePipelineError]]
+    ) -> list[bool]:
+        """Return of each part whether it was cancelled, when enough was seen."""
+
+        async def run() -> list[bool]:
+            tasks = [asyncio.create_task(part) for part in self.polling.parts(poll)]
+            for _ in range(5000):
+                if is_enough():
+                    break
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            return [task.cancelled() for task in tasks]
+
+        return asyncio.run(run())
+
+
+@pytest.mark.real_input("D11")
+def test_a_slow_answer_holds_no_other_job() -> None:
+    polled = Polled(100)
+
+    async def poll(job: JobHandle) -> Job:
+        if job.job_id == "job-0":
+            await asyncio.Event().wait()
+        return done()
+
+    assert all(polled.until(lambda: len(polled.ended) == 99, poll))
+    assert polled.ended == list(range(1, 100))
+    assert polled.polling.is_busy
+
+
+@pytest.mark.real_input("D11")
+def test_as_many_jobs_are_polled_at_once_as_are_bearable() -> None:
+    polled, asked, turns = Polled(100), list[JobHandle](), itertools.count()
+
+    async def poll(job: JobHandle) -> Job:
+        asked.append(job)
+        await asyncio.Event().wait()
+        return done()
+
+    polled.until(lambda: next(turns) == 200, poll)
+    assert len(asked) == 16
+
+
+def test_what_a_poll_gives_reason_to_log_is_handed_on() -> None:
+    polled = Polled(1)
+
+    async def poll(_: JobHandle) -> Busy:
+        return Busy("busy", retry_after=None)
+
+    polled.until(lambda: bool(polled.warned), poll)
+    assert "busy" in polled.warned[0]
+
+
+def test_an_answer_is_expected_at_once_until_it_is_late() -> None:
+    polled = Polled(1)
+
+    async def poll(_: JobHandle) -> Job:
+        await asyncio.Event().wait()
+        return done()
+
+    polled.until(lambda: polled.polling.is_busy, poll)
+    expected = [polled.polling.next_answer(100.0 + late) for late in (0.0, BURST, BURST + 0.1)]
+    assert expected == [100.0, 100.0 + BURST, float("inf")]

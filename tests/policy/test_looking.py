@@ -96,6 +96,7 @@ def by_learning(times: list[float], schedule: LookSchedule, at_once: int = 1) ->
 # What it is for. Learning itself is counted: each run begins with nothing learned.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beat", [1.0, 2.0, 5.0, 10.0])
 @pytest.mark.parametrize("mean", [20.0, 60.0])
 @pytest.mark.parametrize(

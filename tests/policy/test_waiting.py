@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, JobStatus
 from airflow_imagepipeline.contract.errors import (
+    Blocked,
     Busy,
     ImagePipelineError,
     InvalidParameters,
@@ -54,6 +55,9 @@ CERTIFICATE = Misconfigured("the certificate is not valid")
 DOWN = NotSent("no connection")
 LOST = Uncertain("no readable answer")
 BUSY = Busy("later")
+OTHER_JOB = WrongAnswer("another job")
+BLOCKED = Blocked("a page answered", status=403)
+ODD_CODES = (400, 405, 409, 410, 418, 422, 423, 430, 451, 499, 501)
 
 Look = Job | ImagePipelineError
 
@@ -78,16 +82,19 @@ def new_wait(
     return JobWait(handle, deadline=deadline, poll_interval=interval, source=source or random.Random(1))
 
 
-def end_of(looks: Sequence[Look], wait: JobWait | None = None, *, now: float = LATER) -> tuple[int, JobEvent] | None:
+def end_of(
+    looks: Sequence[Look], wait: JobWait | None = None, *, now: float = LATER, apart: float = 1.5
+) -> tuple[int, JobEvent] | None:
     """Return how many looks it took to the end, and the end; None when the wait goes on after the last look."""
     wait = wait or new_wait()
     for count, look in enumerate(looks, start=1):
-        event = wait.after(look, now=now)
+        event = wait.after(look, now=now + apart * (count - 1))
         if event is not None:
             return count, event
     return None
 
 
+@pytest.mark.fault(110)
 @pytest.mark.parametrize(
     ("looks", "outcome", "message"),
     [
@@ -113,11 +120,22 @@ def end_of(looks: Sequence[Look], wait: JobWait | None = None, *, now: float = L
             [NO_LINKS] * 3, Outcome.UNREACHABLE, "The API reports SUCCESS without links.", id="SUCCESS without links"
         ),
         pytest.param([NO_LINKS, NO_LINKS, DONE], Outcome.SUCCEEDED, "", id="links that come late"),
-        pytest.param([WrongAnswer("another job")], Outcome.REFUSED, "another job", id="an answer for another job"),
+        pytest.param([OTHER_JOB] * 3, Outcome.REFUSED, "another job", id="three answers for another job"),
+        pytest.param([OTHER_JOB, DOWN, OTHER_JOB, OTHER_JOB], Outcome.REFUSED, "another job", id="and an outage"),
+        pytest.param([BLOCKED] * 10, Outcome.UNREACHABLE, "a page answered", id="a page instead of the API, ten times"),
+        pytest.param([BLOCKED] * 9 + [DONE], Outcome.SUCCEEDED, "", id="a page nine times"),
+        pytest.param([InvalidParameters("the key")], Outcome.REFUSED, "the key", id="what cannot be sent at all"),
         *(
-            pytest.param([Refused("no", status=code)], Outcome.REFUSED, "no", id=f"{code} at once")
-            for code in (400, 405, 409, 410, 422, 451, 501)
+            pytest.param([Refused("no", status=code)] * 3, Outcome.REFUSED, "no", id=f"{code} three times in a row")
+            for code in ODD_CODES
         ),
+        *(
+            pytest.param(
+                [Refused("no", status=code)] * 2 + [DONE], Outcome.SUCCEEDED, "", id=f"{code} twice, then done"
+            )
+            for code in ODD_CODES
+        ),
+        pytest.param([OTHER_JOB, OTHER_JOB, DONE], Outcome.SUCCEEDED, "", id="two answers for another job, then done"),
     ],
 )
 def test_a_wait_ends(looks: list[Look], outcome: Outcome, message: str) -> None:
@@ -137,7 +155,10 @@ def test_a_wait_ends(looks: list[Look], outcome: Outcome, message: str) -> None:
         pytest.param([DOWN] * 1000, id="no connection"),
         pytest.param([LOST] * 1000, id="no readable answer"),
         pytest.param([BUSY] * 1000, id="busy"),
-        pytest.param([InvalidParameters("x"), LinkRefused("x")] * 50, id="what no look raises"),
+        pytest.param([LinkRefused("x")] * 50, id="what no look raises"),
+        pytest.param([Refused("no", status=410), PENDING] * 50, id="410 now and then"),
+        pytest.param([OTHER_JOB, OTHER_JOB, PENDING] * 50, id="answers for another job now and then"),
+        pytest.param([Refused("no", status=410), OTHER_JOB] * 50, id="410 and answers for another job by turns"),
         pytest.param([KEY, PENDING] * 50, id="401 now and then"),
         pytest.param([KEY, MALFORMED] * 50, id="401 between answers that cannot be read"),
         pytest.param([NOT_FOUND, NOT_FOUND, PENDING] * 50, id="404 now and then"),
@@ -166,14 +187,30 @@ def test_a_wait_goes_on(looks: list[Look]) -> None:
     ],
 )
 def test_404_is_forgiven_for_a_minute_after_the_submission(handle: JobHandle, now: float, count: int | None) -> None:
-    ended = end_of([NOT_FOUND] * 20, new_wait(handle), now=now)
+    ended = end_of([NOT_FOUND] * 3 if count else [NOT_FOUND] * 20, new_wait(handle), now=now, apart=1.5 if count else 0)
     assert (ended and ended[0]) == count
     assert ended is None or ended[1].outcome is Outcome.LOST
 
 
+@pytest.mark.fault(110)
+@pytest.mark.parametrize("look", [NOT_FOUND, OTHER_JOB, Refused("no", status=410)], ids=["404", "another job", "410"])
+def test_one_bad_moment_gives_no_job_up(look: Look) -> None:
+    wait = new_wait()
+    assert end_of([look] * 10, wait, apart=0.2) is None
+    assert wait.in_doubt
+    assert wait.after(look, now=LATER + 3) is not None
+
+
+@pytest.mark.real_input("D9")
+def test_the_deadline_names_the_last_word_as_it_came() -> None:
+    event = new_wait().after(Job(HANDLE, JobStatus.PENDING, status_word="on hold"), now=DEADLINE)
+    assert event is not None
+    assert event.message.endswith("Last seen: on hold")
+
+
 def test_404s_that_were_forgiven_do_not_count_later() -> None:
     wait = new_wait()
-    assert end_of([NOT_FOUND] * 20, wait, now=SUBMITTED + 30) is None
+    assert end_of([NOT_FOUND] * 20, wait, now=SUBMITTED + 30, apart=0) is None
     ended = end_of([NOT_FOUND] * 20, wait)
     assert ended is not None
     assert ended[0] == 3
@@ -188,7 +225,7 @@ def test_404s_that_were_forgiven_do_not_count_later() -> None:
     [
         pytest.param(DONE, Outcome.SUCCEEDED, id="done"),
         pytest.param(FAILED, Outcome.FAILED, id="failed"),
-        pytest.param(Refused("no", status=410), Outcome.REFUSED, id="refused"),
+        pytest.param(Refused("no", status=410), Outcome.TIMED_OUT, id="refused once"),
         pytest.param(PENDING, Outcome.TIMED_OUT, id="pending"),
         pytest.param(UNKNOWN, Outcome.TIMED_OUT, id="an unknown status"),
         pytest.param(DOWN, Outcome.TIMED_OUT, id="no connection"),

@@ -135,6 +135,7 @@ PARTS: Final[Mapping[str, Mapping[str, Row]]] = {
         "C8": Row(
             "A template in a row of data",
             "Stays data; the connection's key is never sent or written, whichever way it came in",
+            "A key of fewer than eight characters is not recognised: it may well mean something else",
         ),
     },
     "Paid, and then odd": {
@@ -164,7 +165,7 @@ PARTS: Final[Mapping[str, Mapping[str, Row]]] = {
         ),
         "D7": Row(
             "A result as a `data:` URL",
-            "Landed",
+            "Landed, up to 32 MiB in an answer; it is put into no XCom, log or record",
         ),
         "D8": Row(
             "A result host behind NAT64",
@@ -232,7 +233,9 @@ PARTS: Final[Mapping[str, Mapping[str, Row]]] = {
         ),
         "F5": Row(
             "The Images tab with folders, mapped tasks and phones",
-            "Shows folders, index templates and reasons; stands on own tasks only",
+            "Shows folders, index templates and reasons; a run lists only tasks with images",
+            "Airflow shows a tab on every task instance or on none: on tasks of other operators it says that it has no "
+            "images",
         ),
         "F6": Row(
             "Counts, costs and versions in messages",

@@ -14,11 +14,15 @@ SOMEBODY = Owner("photos", "manual__2", "edit", 3)
 
 @dataclass
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that stands until it is moved; whoever sets it leaves the steady one alone."""
 
     now: float = 1_000_000.0
+    set_by: float = 0.0
 
     def __call__(self) -> float:
+        return self.now + self.set_by
+
+    def steady(self) -> float:
         return self.now
 
 
@@ -30,7 +34,7 @@ class World:
     clock: Clock
 
     def take(self, owner: Owner = ME, seconds: float = 60) -> Ledger:
-        return Ledger.take(self.folder, owner, lease_seconds=seconds, clock=self.clock)
+        return Ledger.take(self.folder, owner, lease_seconds=seconds, clock=self.clock, monotonic=self.clock.steady)
 
     def names(self, prefix: str = "") -> list[str]:
         return [found.name for found in self.folder.listing(prefix)]

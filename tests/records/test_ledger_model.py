@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from airflow_imagepipeline.records.ledger_lines import heading, line_of, mark_of, numbers_of
 from airflow_imagepipeline.records.object_storage import LeaseLost, Ledger, LedgerBusy, MarkForgotten
 from airflow_imagepipeline.storage.folder import open_folder
 from tests.records.conftest import ME, SOMEBODY, Clock
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from airflow_imagepipeline.storage.folder import Folder
 
-ENTRIES = st.lists(st.fixed_dictionaries({"key": st.integers(0, 5), "value": st.text(max_size=3)}), max_size=4)
+ENTRIES = st.lists(
+    st.fixed_dictionaries({"key": st.integers(0, 5), "value": st.text(max_size=3)}), min_size=1, max_size=4
+)
 
 
 class Killed(BaseException):
@@ -44,7 +47,10 @@ def folded(entries: Iterable[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """``model`` is all that was ever appended; ``stale`` are processes that were superseded."""
+    """
+    ``model`` is all that counts, with its marks; ``stale`` are processes that were superseded, and ``late`` is what
+    arrived of them after the one that has the ledger had read.
+    """
 
     marks = Bundle("marks")
 
@@ -53,25 +59,36 @@ class LedgerMachine(RuleBasedStateMachine):
         self.directory = tempfile.TemporaryDirectory()
         self.folder = open_folder(f"file://{self.directory.name}/ledger", None)
         self.clock, self.owner = Clock(), ME
-        self.model: list[dict[str, Any]] = []
+        self.model: list[tuple[str, dict[str, Any]]] = []
+        self.late: list[tuple[str, dict[str, Any]]] = []
+        self.last: dict[int, int] = {}
         self.stale: list[Ledger] = []
-        self.ledger = self._taken()
         self.compacted = ""
+        self.ledger = self._taken()
 
     def teardown(self) -> None:
         if hasattr(self, "directory"):
             self.directory.cleanup()
 
     def _taken(self) -> Ledger:
-        ledger = Ledger.take(self.folder, self.owner, lease_seconds=60, clock=self.clock)
+        ledger = Ledger.take(self.folder, self.owner, lease_seconds=60, clock=self.clock, monotonic=self.clock.steady)
+        assert numbers_of(ledger.mark)[0] > max(self.last, default=0)
         list(ledger.entries())
+        # Nothing has closed the epochs of the dead that are later than the last compaction.
+        self.model += [one for one in self.late if one[0] > self.compacted]
+        self.model.sort(key=lambda one: one[0])
+        self.late = []
         return ledger
 
+    def _said(self, *, upto: str = "99", after: str = "") -> list[dict[str, Any]]:
+        return [entry for mark, entry in self.model if after < mark <= upto]
+
     @rule(target=marks, entries=ENTRIES)
-    def append(self, entries: list[dict[str, Any]]) -> tuple[str, int]:
+    def append(self, entries: list[dict[str, Any]]) -> str:
         mark = self.ledger.append(entries)
-        self.model += entries
-        return mark, len(self.model)
+        self.model += [(mark, entry) for entry in entries]
+        self.last |= dict([numbers_of(mark)])
+        return mark
 
     @rule()
     def the_same_task_takes_over(self) -> None:
@@ -87,6 +104,16 @@ class LedgerMachine(RuleBasedStateMachine):
             with pytest.raises(LedgerBusy):
                 self._taken()
             self.clock.now += 60
+        assert self.ledger.append([]) == self.ledger.mark
+        self.stale.append(self.ledger)
+        self.ledger = self._taken()
+
+    @rule(released=st.booleans())
+    def the_leases_are_deleted_and_another_task_takes_over(self, *, released: bool) -> None:
+        if released:
+            self.ledger.release()
+        self.folder.remove([found.name for found in self.folder.listing("lease/")])
+        self.owner = SOMEBODY if self.owner is ME else ME
         self.stale.append(self.ledger)
         self.ledger = self._taken()
 
@@ -97,18 +124,28 @@ class LedgerMachine(RuleBasedStateMachine):
         with pytest.raises(LeaseLost):
             data.draw(st.sampled_from(self.stale)).append([{"key": 0, "value": "zombie"}])
 
-    @rule(at=marks, dies=st.booleans())
-    def compact(self, at: tuple[str, int], *, dies: bool) -> None:
-        mark, count = at
-        entries = folded(self.model[:count]).values()
+    @precondition(lambda self: any(epoch < numbers_of(self.ledger.mark)[0] for epoch in self.last))
+    @rule(data=st.data(), entries=ENTRIES)
+    def a_segment_of_the_dead_arrives(self, data: st.DataObject, entries: list[dict[str, Any]]) -> None:
+        own = numbers_of(self.ledger.mark)[0]
+        epoch = data.draw(st.sampled_from([epoch for epoch in self.last if epoch < own]))
+        self.last[epoch] += 1
+        mark, body = mark_of(epoch, self.last[epoch]), b"".join(map(line_of, entries))
+        self.folder.write(f"segments/{mark}.jsonl", heading("segment", len(entries)) + body)
+        self.late += [(mark, entry) for entry in entries]
+
+    @rule(mark=marks, dies=st.booleans())
+    def compact(self, mark: str, *, dies: bool) -> None:
+        entries = folded(self._said(upto=mark)).values()
         if mark < self.compacted:
             with pytest.raises(ValueError, match="read the entries before"):
                 self.ledger.compact(entries, upto=mark)
             return
         if dies:
-            self.ledger._snapshots._folder._folder = _DyingFolder(self.folder)  # type: ignore[assignment]
+            self.ledger._folder._folder = _DyingFolder(self.folder)  # type: ignore[assignment]
             with pytest.raises(Killed):
                 self.ledger.compact(entries, upto=mark)
+            self.compacted = mark
             self.ledger = self._taken()
         else:
             self.ledger.compact(entries, upto=mark)
@@ -116,24 +153,24 @@ class LedgerMachine(RuleBasedStateMachine):
             assert all(found.name > f"segments/{mark}.jsonl" for found in self.folder.listing("segments/"))
         self.compacted = mark
 
-    @rule(at=marks)
-    def read_from_a_mark_on(self, at: tuple[str, int]) -> None:
-        mark, count = at
+    @rule(mark=marks)
+    def read_from_a_mark_on(self, mark: str) -> None:
         if mark < self.compacted:
             with pytest.raises(MarkForgotten):
                 list(self.ledger.entries(after=mark))
         else:
-            assert [entry for _, entry in self.ledger.entries(after=mark)] == self.model[count:]
+            assert [entry for _, entry in self.ledger.entries(after=mark)] == self._said(after=mark)
 
     @invariant()
     def it_says_what_the_list_says(self) -> None:
         if hasattr(self, "ledger"):
             found = list(self.ledger.entries())
-            assert folded(entry for _, entry in found) == folded(self.model)
+            assert folded(entry for _, entry in found) == folded(self._said())
             assert [mark for mark, _ in found] == sorted(mark for mark, _ in found)
             if not self.compacted:
-                assert [entry for _, entry in found] == self.model
+                assert found == self.model
 
 
 TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestLedger.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]

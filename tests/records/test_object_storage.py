@@ -8,13 +8,16 @@ import subprocess
 import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_imagepipeline.records.counted_folder import CountedFolder
+from airflow_imagepipeline.records.ledger_lines import heading, line_of
 from airflow_imagepipeline.records.object_storage import (
+    NOTICED_AFTER,
     LeaseLost,
     Ledger,
     LedgerBusy,
@@ -202,23 +205,259 @@ def test_a_segment_after_which_the_leases_cannot_be_listed_is_written_again_and_
     assert entries(ledger) == numbered(1)
 
 
-def test_within_five_seconds_a_superseded_process_still_writes_and_what_it_writes_is_kept(world: World) -> None:
+def test_within_five_seconds_a_superseded_process_still_writes_and_its_successor_reads_that(world: World) -> None:
     older = world.take()
     older.append(numbered(1))
     newer = world.take()
-    assert entries(newer) == numbered(1)
-    newer.append(numbered(2))
+    assert newer.is_contested
     world.clock.now += 4.9
-    older.append(numbered(3))
-    newer.compact(numbered(1, 2), upto=newer.mark)
+    older.append(numbered(2))
+    world.clock.now += NOTICED_AFTER - 4.9
+    assert entries(newer) == numbered(1, 2)
+    newer.append(numbered(3))
+    newer.compact(numbered(1, 2, 3), upto=newer.mark)
     assert entries(world.take()) == numbered(1, 2, 3)
 
 
-def test_a_clock_that_was_set_back_makes_the_leases_be_looked_at(world: World) -> None:
+def late(world: World, mark: str, *numbers: int) -> None:
+    """Let a segment of a dead process arrive."""
+    lines = [line_of(entry) for entry in numbered(*numbers)]
+    world.folder.write(f"segments/{mark}.jsonl", heading("segment", len(lines)) + b"".join(lines))
+
+
+@pytest.mark.fault(108)
+@pytest.mark.parametrize(
+    "mark", ["00000001-00000002", "00000002-00000001"], ids=["that wrote before", "that never did"]
+)
+def test_a_segment_of_a_dead_process_that_arrives_after_a_compaction_is_ignored_and_counted(
+    mark: str, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.take().append(numbered(1))
+    world.take()
+    third = world.take()
+    assert entries(third) == numbered(1)
+    third.append(numbered(3))
+    third.compact(numbered(1, 3), upto=third.mark)
+    third.append(numbered(4))
+    late(world, mark, 2)
+    fourth = world.take()
+    for ledger in (third, fourth):
+        caplog.clear()
+        assert entries(ledger) == numbered(1, 3, 4)
+        assert f"1 segments of {world.folder.uri} are ignored" in caplog.text
+        assert mark in caplog.text
+    assert entries(fourth, after="00000003-00000001") == numbered(4)
+    fourth.compact(numbered(1, 3, 4), upto=fourth.mark)
+    caplog.clear()
+    assert entries(world.take()) == numbered(1, 3, 4)
+    assert world.names("segments/") == []
+    assert "ignored" not in caplog.text
+
+
+@pytest.mark.fault(108)
+@pytest.mark.parametrize("after", ["", "00000001-00000001"])
+def test_a_segment_of_a_dead_process_that_arrives_after_its_successor_has_read_changes_nothing_for_that_one(
+    after: str, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.take().append(numbered(1))
+    ledger = world.take()
+    found = entries(ledger, after=after)
+    ledger.append(numbered(3))
+    late(world, "00000001-00000002", 2)
+    assert entries(ledger, after=after) == [*found, {"n": 3}]
+    assert "1 segments of" in caplog.text
+    ledger.compact(numbered(1, 3), upto=ledger.mark)
+    assert world.names("segments/") == []
+
+
+@pytest.mark.fault(108)
+def test_what_a_process_wrote_itself_before_and_after_its_compaction_is_told_apart(world: World) -> None:
+    ledger = world.take()
+    marks = [ledger.append(numbered(number)) for number in (1, 2, 3)]
+    ledger.compact(numbered(1, 2), upto=marks[1])
+    assert entries(world.take()) == numbered(1, 2, 3)
+
+
+DELETED: list[tuple[str, ...]] = [
+    ("lease/",),
+    ("segments/",),
+    ("snapshots/",),
+    ("lease/", "segments/"),
+    ("lease/", "snapshots/"),
+    ("segments/", "snapshots/"),
+    ("lease/", "segments/", "snapshots/"),
+]
+
+
+@pytest.mark.fault(101)
+@pytest.mark.parametrize("deleted", DELETED, ids=" ".join)
+@pytest.mark.parametrize("is_compacted", [False, True], ids=["segments", "compacted"])
+def test_an_epoch_is_never_given_twice_whatever_was_deleted(
+    deleted: tuple[str, ...], world: World, *, is_compacted: bool
+) -> None:
+    for number in (1, 2, 3):
+        ledger = world.take()
+        entries(ledger)
+        ledger.append(numbered(number))
+    if is_compacted:
+        ledger.compact(numbered(1, 2, 3), upto=ledger.mark)
+    world.folder.write("current.json", b'{"v": 1, "plan": "manual__1-abc123-0-00000002"}')
+    world.folder.write("plans/manual__1-abc123-0-00000002/plan.json", b"{")
+    world.folder.write("plans/manual__1-abc123-0-00000002/checkpoint.json", b'{"v": 1, "mark": "00000003-00000001"}')
+    ledger.release()
+    for name in deleted:
+        world.folder.remove(world.names(name))
+    newer = world.take()
+    assert newer.mark == "00000004-00000000"
+    is_known = ("segments/" if not is_compacted else "snapshots/") not in deleted
+    newer.append(numbered(4))
+    assert entries(world.take()) == (numbered(1, 2, 3, 4) if is_known else numbered(4))
+
+
+@pytest.mark.fault(101)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("current.json", b'{"v": 1, "plan": "night-07-00000012"}'),
+        ("plans/night-07-00000012/plan.json", b""),
+        ("plans/night-07-00000003/checkpoint.json", b'{"mark": "00000012-00000345", "open": ["99999999-00000001"]'),
+        ("segments/00000012-00000001.jsonl", b""),
+        ("snapshots/00000012-00000001.jsonl", b""),
+    ],
+)
+def test_an_epoch_is_above_each_that_anything_names(name: str, content: bytes, world: World) -> None:
+    world.folder.write(name, content)
+    ledger = world.take()
+    assert ledger.mark == "00000013-00000000"
+    assert ledger.is_contested
+
+
+def test_there_is_no_epoch_after_the_last(world: World) -> None:
+    world.folder.write("segments/99999999-00000001.jsonl", b"")
+    with pytest.raises(LedgerDamaged, match="name epoch 99999999"):
+        world.take()
+    assert world.names("lease/") == []
+
+
+@pytest.mark.fault(101)
+def test_of_two_processes_with_one_epoch_since_the_leases_were_deleted_meanwhile_one_stops(world: World) -> None:
+    older = world.take()
+    world.folder.remove(world.names("lease/"))
+    with pytest.raises(LeaseLost, match="its leases were deleted, its own is 1"):
+        older.renew(60)
+    newer = world.take()
+    assert newer.mark == older.mark
+    with pytest.raises(LeaseLost, match="the newest lease is 1, its own is 1"):
+        older.renew(60)
+    with pytest.raises(LeaseLost, match="the newest lease is 1, its own is 1"):
+        older.compact([], upto=older.mark)
+    older.release()
+    newer.renew(60)
+    older.append(numbered(1))
+    with pytest.raises(LeaseLost, match="exists already"):
+        newer.append(numbered(2))
+
+
+@pytest.mark.fault(115)
+def test_a_lease_that_is_listed_and_not_there_is_asked_for_a_few_times_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, content = world.take(), type(world.folder).content
+    asked: list[str] = []
+
+    def gone(folder: Folder, name: str) -> bytes | None:
+        asked.append(name)
+        return None if name.startswith("lease/") else content(folder, name)
+
+    monkeypatch.setattr(type(world.folder), "content", gone)
+    for act in (world.take, ledger.release, partial(ledger.renew, 60)):
+        asked.clear()
+        with pytest.raises(StorageFailed, match=r"lease/00000001\.json is listed, but there is no such object"):
+            act()
+        assert len(asked) == 5
+
+
+@pytest.mark.fault(115)
+def test_a_lease_that_is_listed_and_not_there_is_not_asked_for_when_time_is_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.take()
+    asked: list[str] = []
+    monkeypatch.setattr(type(world.folder), "content", lambda *named: asked.append(named[1]))
+    monkeypatch.setattr("airflow_imagepipeline.records.lease._PATIENCE", -1.0)
+    with pytest.raises(StorageFailed, match="is listed, but there is no such object"):
+        world.take()
+    assert len(asked) == 2
+
+
+@pytest.mark.fault(112)
+@pytest.mark.parametrize("by", [-86_400.0, -4.5, -1.0, 3.0, 86_400.0])
+def test_a_clock_that_is_set_does_not_change_how_long_a_process_believes_that_it_is_the_newest(
+    by: float, world: World
+) -> None:
     older, _ = world.take(), world.take()
-    world.clock.now -= 1
+    older.append(numbered(1))
+    world.clock.set_by = by
+    world.clock.now += 5
+    older.append(numbered(2))
+    world.clock.now += 0.1
     with pytest.raises(LeaseLost):
-        older.append(numbered(1))
+        older.append(numbered(3))
+
+
+@pytest.mark.fault(103)
+@pytest.mark.parametrize("pause", [5.1, 20.0, 86_400.0])
+def test_the_right_to_spend_is_proven_anew_after_a_pause(pause: float, world: World) -> None:
+    older = world.take()
+    world.clock.now += pause
+    asked = older.requests
+    older.confirm()
+    assert older.requests > asked
+    asked = older.requests
+    world.clock.now += 5
+    older.confirm()
+    assert older.requests == asked
+    world.take()
+    older.confirm()
+    world.clock.now += pause - 5
+    with pytest.raises(LeaseLost, match="submits nothing more"):
+        older.confirm()
+
+
+def test_a_proof_is_as_old_as_the_question_that_it_answers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    older, listing = world.take(), CountedFolder.listing
+    world.clock.now += 6
+
+    def slow(folder: CountedFolder, prefix: str) -> Any:
+        found = list(listing(folder, prefix))
+        world.clock.now += 4
+        return iter(found)
+
+    with monkeypatch.context() as storage:
+        storage.setattr(CountedFolder, "listing", slow)
+        older.confirm()
+    world.take()
+    world.clock.now += 1.1
+    with pytest.raises(LeaseLost):
+        older.confirm()
+
+
+def test_the_right_to_spend_is_not_proven_by_a_storage_that_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = world.take()
+    world.clock.now += 6
+
+    def away(*_: object) -> Any:
+        msg = "S3 answers 503."
+        raise StorageFailed(msg)
+
+    with monkeypatch.context() as storage:
+        storage.setattr(type(world.folder), "listing", away)
+        for _ in range(2):
+            with pytest.raises(StorageFailed):
+                ledger.confirm()
+    ledger.confirm()
 
 
 def test_a_segment_that_somebody_else_wrote_is_never_overwritten(world: World) -> None:
@@ -279,6 +518,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_race_for_the_ledger_one_gets_it(world: World) -> None:
     racing = [
         subprocess.Popen(  # noqa: S603 - this interpreter
@@ -418,8 +658,10 @@ def test_a_mark_that_is_none_is_refused(mark: str, world: World) -> None:
 
 
 HEAD = b'{"v":1,"kind":"segment","entries":1}\n'
+LEASE = json.dumps({"v": 1, "owner": SOMEBODY.to_payload(), "token": "x", "expires_at": 5.5, "idle": False}).encode()
 
 
+@pytest.mark.fault(114)
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -433,10 +675,24 @@ HEAD = b'{"v":1,"kind":"segment","entries":1}\n'
         ("segments/00000001-00000001.jsonl", HEAD + b'{"n":1}\n{"n":2}\n'),
         ("segments/00000001-00000001.jsonl", HEAD.replace(b"1", b"2", 1) + b'{"n":1}\n'),
         ("segments/00000001-00000001.jsonl", HEAD.replace(b"segment", b"snapshot") + b'{"n":1}\n'),
+        ("segments/00000001-00000001.jsonl", HEAD + b'{"n":1}\n{"n":1}\n'),
+        ("segments/00000001-00000001.jsonl", HEAD + b'{"n":NaN}\n'),
+        ("segments/00000001-00000001.jsonl", HEAD + b'{"n":-Infinity}\n'),
+        ("segments/00000001-00000001.jsonl", HEAD + b'{"n":1e999}\n'),
+        ("segments/00000001-00000001.jsonl", HEAD + b'{"n":' + b"9" * 5000 + b"}\n"),
+        ("segments/00000001-00000001.jsonl", HEAD + b'{"n":' + b"[" * 100_000 + b"\n"),
+        ("segments/00000001-00000001.jsonl", HEAD.replace(b'"entries":1', b'"entries":true') + b'{"n":1}\n'),
+        ("segments/00000001-00000001.jsonl", HEAD.replace(b'"entries":1', b'"entries":-1')),
         ("segments/notes.txt", b"hello"),
         ("snapshots/00000001-00000001.jsonl", b""),
         ("snapshots/00000001-00000001.jsonl", b'{"v":1,"kind":"snapshot","entries":0}\n'),
         ("snapshots/00000001-00000001.jsonl", b'{"v":1,"kind":"snapshot","entries":2,"covers":{}}\n{"n":1}\n'),
+        ("snapshots/00000001-00000001.jsonl", b'{"v":1,"kind":"snapshot","entries":0,"covers":[]}\n'),
+        ("snapshots/00000001-00000001.jsonl", b'{"v":1,"kind":"snapshot","entries":0,"covers":{"x":1}}\n'),
+        ("snapshots/00000001-00000001.jsonl", b'{"v":1,"kind":"snapshot","entries":0,"covers":{"1":"1"}}\n'),
+        ("snapshots/00000001-00000001.jsonl", b'{"v":1,"kind":"snapshot","entries":0,"covers":{},"closed":"x"}\n'),
+        ("snapshots/00000001-00000001.jsonl", b'{"v":1,"kind":"snapshot","entries":1,"covers":{}}\n\xff\n'),
+        ("snapshots/00000001-00000001.jsonl", b'{"v":1,"kind":"snapshot","entries":1,"covers":{}}\n{"n":NaN}\n'),
         ("snapshots/notes.txt", b"hello"),
     ],
 )
@@ -457,13 +713,64 @@ def test_what_is_damaged_or_foreign_is_refused_by_name(name: str, content: bytes
         ("00000001.json", json.dumps({"v": 2}).encode()),
         ("00000001.json", json.dumps({"v": 1, "token": "x", "expires_at": "soon"}).encode()),
         ("00000001.json", json.dumps({"v": 1, "token": "x", "expires_at": 1, "owner": {"dag_id": "x"}}).encode()),
+        ("00000001.json", b"\xff"),
+        ("00000001.json", b"[" * 100_000),
+        ("00000001.json", LEASE.replace(b"5.5", b"NaN")),
+        ("00000001.json", LEASE.replace(b"5.5", b"1e999")),
+        ("00000001.json", LEASE.replace(b"5.5", b"1e300")),
+        ("00000001.json", LEASE.replace(b"5.5", b"-1")),
+        ("00000001.json", LEASE.replace(b"5.5", b"true")),
+        ("00000001.json", LEASE.replace(b"5.5", b"9" * 5000)),
+        ("00000001.json", LEASE.replace(b"false", b'"no"')),
         ("mine.json", b""),
     ],
 )
 def test_a_lease_that_cannot_be_read_is_nobody_s_to_take(name: str, content: bytes, world: World) -> None:
     world.folder.write(f"lease/{name}", content)
-    with pytest.raises(LedgerDamaged, match=f"lease/{name} is damaged"):
+    with pytest.raises(LedgerDamaged, match=rf"lease/{name} is damaged .* delete it while nothing runs"):
         world.take()
+    world.folder.remove([f"lease/{name}"])
+    world.take()
+
+
+@pytest.mark.fault(114)
+@pytest.mark.parametrize(
+    ("gone", "after"),
+    [("00000001-00000001", ""), ("00000001-00000002", ""), ("00000001-00000002", "00000001-00000001")],
+)
+def test_a_segment_that_is_missing_before_others_is_noticed(gone: str, after: str, world: World) -> None:
+    ledger = world.take()
+    for number in (1, 2, 3):
+        ledger.append(numbered(number))
+    world.folder.remove([f"segments/{gone}.jsonl"])
+    with pytest.raises(LedgerDamaged, match=rf"segments/{gone}\.jsonl is damaged .*missing.*restore it from a backup"):
+        entries(world.take(), after=after)
+
+
+@pytest.mark.fault(114)
+def test_a_segment_that_a_checkpoint_stands_on_and_that_is_missing_is_noticed(world: World) -> None:
+    mark = world.take().append(numbered(1))
+    world.folder.remove(world.names("segments/"))
+    with pytest.raises(LedgerDamaged, match=rf"segments/{mark}\.jsonl is damaged .*missing"):
+        entries(world.take(), after=mark)
+
+
+def test_a_mark_of_a_ledger_that_was_deleted_is_forgotten(world: World) -> None:
+    with pytest.raises(MarkForgotten, match="ends at 00000001-00000000, which is before 00000007-00000001"):
+        entries(world.take(), after="00000007-00000001")
+
+
+@pytest.mark.fault(114)
+def test_an_entry_that_the_reader_refuses_is_named_by_its_object(world: World) -> None:
+    def check(entry: dict[str, Any]) -> None:
+        if entry["n"] == 2:
+            msg = "no two"
+            raise ValueError(msg)
+
+    world.take().append(numbered(1, 2))
+    ledger = Ledger.take(world.folder, ME, lease_seconds=60, clock=world.clock, check=check)
+    with pytest.raises(LedgerDamaged, match=r"segments/00000001-00000001\.jsonl is damaged .*\(no two\)"):
+        entries(ledger)
 
 
 def test_an_entry_that_json_cannot_carry_is_not_half_written(world: World) -> None:
@@ -490,12 +797,14 @@ def test_an_owner_comes_back_as_it_was_and_a_stranger_is_refused() -> None:
 def test_requests_are_counted(world: World) -> None:
     ledger = world.take()
     taken = ledger.requests
-    assert taken == 3  # look, create, look again
+    # Leases, segments, snapshots, what a plan names; the new lease, and the leases again.
+    assert taken == 7
     ledger.append(numbered(*range(1000)))
     assert ledger.requests == taken + 1
     world.clock.now += 6
     ledger.append(numbered(1))
-    assert ledger.requests == taken + 3
+    assert ledger.requests == taken + 4
+    assert world.take().requests == 7
 
 
 def test_ten_thousand_entries_pass_through_little_memory(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def _kill_points(point: str, store: Store) -> None:
         return answer
 
     if point == "before the intent is stored":
-        store.before = lambda operation, _: _die() if operation == "set" else None
+        store.before = lambda operation, key: _die() if (operation, key[-6:]) == ("set", "latest") else None
     mock.patch.object(transport, "send_with_requests", send).start()
 
 

@@ -49,11 +49,11 @@ SUBMIT: Final[Mapping[int, Row]] = {
     17: Row("413, 414, 431: too large", "`SubmissionRefused`"),
     18: Row("A redirect", "Not followed: the key and the request stay here; `SubmissionRefused`"),
     19: Row(
-        "A good status with a body that cannot be read (HTML, cut, a bomb)",
+        "A good status with a body that cannot be read (HTML, cut before the id, a bomb)",
         '`SubmissionUncertain`, even with `on_ambiguous_submit="resubmit"`',
     ),
     20: Row("JSON without a usable id", "As 19; a number is taken for its digits"),
-    21: Row("An id that would change a path (`../`, `?`, a line break)", "As 19; no address is ever made of it"),
+    21: Row("An id that would change a path (`../`, a line break)", "As 19; every other id is quoted into the path"),
     22: Row(
         "Done in the answer to the submission, with or without an id",
         "Returned or landed; without an id a lost report is left to a human",
@@ -84,8 +84,7 @@ WAIT: Final[Mapping[int, Row]] = {
     33: Row(
         "The certificate turns invalid",
         "After 5 looks `JobUnreachable`; the next try takes the job up",
-        "The triggerer trusts what OpenSSL trusts, the worker what requests trusts: a private authority must be made "
-        "known to both (`SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`)",
+        "Without `ca_bundle` or a variable, the triggerer trusts what OpenSSL trusts, the worker what requests trusts",
     ),
     34: Row(
         "An answer that drips",
@@ -241,7 +240,8 @@ ORDERS: Final[Mapping[int, Row]] = {
     ),
     120: Row(
         "A whole answer with an id in a broken envelope (wrong length, missing last chunk)",
-        "The id is used",
+        "The id is used, also from an answer that was cut behind it",
+        "More bytes than the length says: aiohttp gives nothing of such an answer, so a batch has an uncertain row",
     ),
     121: Row(
         "SUCCESS in the triggerer, then PENDING in the worker",

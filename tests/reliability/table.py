@@ -6,6 +6,7 @@ import ast
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,7 @@ Rows 54-74 of the same numbering, on fetching and storing images, cannot cost a 
 """
 
 
+@cache
 def covering_tests(root: Path = ROOT) -> Mapping[int, list[str]]:
     """Return the row numbers and the tests that are marked with them, as ``file::function``, in the order of files."""
     return {row: tests for row, tests in marked_tests("fault", root).items() if isinstance(row, int)}

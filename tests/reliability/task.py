@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import types
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,6 +116,8 @@ class Task:
         self.store: Store | None = store or Store()
         self.try_number = 0
         self.map_index = -1
+        self.days: float | None = None
+        """How long ago the DAG run began; None where the context does not tell."""
         self.max_tries = int(self.arguments["retries"])
         self.deferred: TaskDeferred | None = None
         self.event: Any = None
@@ -128,6 +131,9 @@ class Task:
         """Return the context of the current try."""
         given = context(self.store, try_number=self.try_number, max_tries=self.max_tries, map_index=self.map_index)
         given["ti"].task = operator
+        if self.days is not None:
+            started = datetime.fromtimestamp(self.clock.time(), UTC) - timedelta(days=self.days)
+            given["dag_run"] = types.SimpleNamespace(start_date=started)
         return given
 
     def start(self) -> Any:

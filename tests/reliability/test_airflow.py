@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_imagepipeline.compat import longest_retention
 from airflow_imagepipeline.exceptions import (
     JobTimedOut,
     JobUnreachable,
@@ -80,11 +81,12 @@ def mend(task: Task) -> None:
 def test_an_id_that_cannot_be_stored_is_logged_and_the_job_goes_on(
     task: Task, connect: Connect, logs: Callable[[], str]
 ) -> None:
-    fail_from(task, "set", 3)  # the record, its pointer, and then the id
+    fail_from(task, "set", 4)  # the claim, the pointer, the record, and then the id
     with ScriptedServer({SUBMIT: [pending()], STATUS: done(task)}) as server:
         connect(server.origin)
         assert task.run()["job_id"] == "job-1"
         assert "Job job-1 is submitted, but its record cannot be written" in logs()
+        assert 20.0 < task.clock.passed < 150.0  # a known id is not given up at the first fault
         assert server.hits(SUBMIT) == 1
         mend(task)
         task.fails(SubmissionUncertain)  # the report of the success was lost too
@@ -152,7 +154,8 @@ def other_worker_at(task: Task, operation: str, count: int, outcomes: list[str])
 
 @pytest.mark.fault(29)
 @pytest.mark.parametrize(
-    ("operation", "count"), [("get", 1), ("get", 2), ("get", 3), ("get", 4), ("set", 2), ("set", 3), ("set", 4)]
+    ("operation", "count"),
+    [*(("get", count) for count in range(1, 5)), *(("set", count) for count in range(1, 6))],
 )
 def test_two_workers_with_the_same_try_submit_once_wherever_the_second_comes_in(
     task: Task, connect: Connect, operation: str, count: int
@@ -171,6 +174,20 @@ def test_two_workers_with_the_same_try_submit_once_wherever_the_second_comes_in(
 
 
 @pytest.mark.fault(29)
+@pytest.mark.parametrize("count", [5, 6])
+def test_a_worker_that_comes_between_the_record_and_the_request_of_another_leaves_both_unsent(
+    task: Task, connect: Connect, count: int
+) -> None:
+    outcomes: list[str] = []
+    other_worker_at(task, "get", count, outcomes)
+    with ScriptedServer() as server:
+        connect(server.origin)
+        task.fails(RecordUnavailable)
+        assert outcomes == ["SubmissionUncertain"]
+        assert server.count() == 0
+
+
+@pytest.mark.fault(29)
 def test_a_worker_that_finds_the_token_of_another_one_in_its_record_sends_nothing(task: Task, connect: Connect) -> None:
     store = task.store
     assert store is not None
@@ -179,7 +196,7 @@ def test_a_worker_that_finds_the_token_of_another_one_in_its_record_sends_nothin
     def before(operation: str, key: str) -> None:
         nonlocal gets
         gets += operation == "get"
-        if operation == "get" and gets == 4:  # the look after the writing: another worker has written in between
+        if operation == "get" and gets == 5:  # the look after the writing: another worker has written in between
             row = json.loads(store.rows[key])
             store.rows[key] = json.dumps({**row, "token": "of another worker"})
 
@@ -190,20 +207,93 @@ def test_a_worker_that_finds_the_token_of_another_one_in_its_record_sends_nothin
         assert server.count() == 0
 
 
-@pytest.mark.fault(29)
-def test_the_race_that_is_left_between_the_last_look_at_the_record_and_its_writing(
-    task: Task, connect: Connect
+@pytest.mark.fault(29, 103)
+@pytest.mark.parametrize("place", ["while the API says later", "while inputs are signed"])
+def test_a_try_that_was_superseded_while_it_waited_sends_nothing(task: Task, connect: Connect, place: str) -> None:
+    later: list[Any] = []
+
+    def next_try(*_: Any) -> None:
+        if not later:
+            operator, task.try_number = task.operator(), 2
+            later.append("begun")
+            with suppress(TaskDeferred):
+                later.append(called(operator, "execute", task.context(operator)))
+
+    busy = [answer(429, "slow down")] if place == "while the API says later" else []
+    with ScriptedServer({SUBMIT: [*busy, pending("job-2")], STATUS: [DONE] * 6}, allow_unused=True) as server:
+        connect(server.origin)
+        assert task.store is not None
+        if busy:
+            task.clock.on_sleep = next_try
+        else:
+            task.store.before = lambda operation, key: next_try() if (operation, key[-5:]) == ("get", "claim") else None
+        assert "Another worker" in task.fails(RecordUnavailable)
+        assert server.hits(SUBMIT) == len(busy) + 1
+        task.store.before = lambda *_: None
+        assert task.run()["job_id"] == "job-2"
+        assert server.hits(SUBMIT) == len(busy) + 1
+
+
+@pytest.mark.fault(111)
+@pytest.mark.parametrize(
+    ("operation", "count"), [("get", 1), ("get", 3), ("get", 5), ("get", 6), ("set", 2), ("set", 3)]
+)
+@pytest.mark.parametrize("late", [False, True], ids=["before its effect", "after its effect"])
+def test_a_call_of_the_store_that_fails_before_the_request_leaves_the_next_try_free_to_submit(
+    task: Task, connect: Connect, operation: str, count: int, *, late: bool
 ) -> None:
-    # Airflow's store cannot compare and set. Should it learn to, this test fails, and the page can promise more.
-    outcomes: list[str] = []
-    other_worker_at(task, "set", 1, outcomes)
+    store, seen = task.store, 0
+    assert store is not None
+    usual = store.get if operation == "get" else store.set
+
+    def once(*given: Any, **more: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        result = usual(*given, **more) if late or seen != count else None
+        if seen == count:
+            raise StoreIsDown
+        return result
+
+    setattr(store, operation, once)
+    with ScriptedServer({SUBMIT: [pending()], STATUS: done(task)}) as server:
+        connect(server.origin)
+        task.fails(RecordUnavailable)
+        assert server.count() == 0
+        assert task.run()["status"] == "SUCCESS"
+        assert server.hits(SUBMIT) == 1
+
+
+@pytest.mark.fault(113)
+@pytest.mark.parametrize("days", [None, 6, 8])
+def test_a_retry_that_finds_no_trace_submits_only_where_none_can_have_expired(
+    task: Task, connect: Connect, days: int | None
+) -> None:
+    task.days = days
     with ScriptedServer(
-        {SUBMIT: [pending("job-1"), pending("job-2")], STATUS: [DONE] * 4}, allow_unused=True
+        {SUBMIT: [pending("job-1"), pending("job-2")], STATUS: done(task)}, allow_unused=True
     ) as server:
         connect(server.origin)
+        task.try_number = 1  # the first try died before it began to work, or the store was emptied
+        if days == 6:
+            assert task.run()["job_id"] == "job-1"
+            return
+        assert "no trace" in task.fails(SubmissionUncertain)
+        assert "no trace" in task.fails(SubmissionUncertain)
+        assert server.count() == 0
+        task.clear()
+        assert task.run()["job_id"] == "job-1"
+
+
+@pytest.mark.fault(113)
+def test_records_that_are_gone_stop_a_retry_and_live_as_long_as_the_run(task: Task, connect: Connect) -> None:
+    with ScriptedServer({SUBMIT: [pending("job-1")], STATUS: done(task)}) as server:
+        connect(server.origin)
         task.run()
-        assert outcomes == ["done"]
-        assert server.hits(SUBMIT) == 2
+        assert task.store is not None
+        assert all(retention is longest_retention() for retention in task.store.retentions)
+        task.store.rows.clear()
+        task.fails(SubmissionUncertain)
+        assert server.hits(SUBMIT) == 1
 
 
 @pytest.mark.fault(30)

@@ -24,7 +24,7 @@ from tests.reliability.task import LINK, Clock, Store, Task, fired
 from tests.running import KEY
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.usefixtures("generation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("generation")]
 
 DONE = success([LINK])
 

@@ -294,6 +294,7 @@ def _quiet() -> Any:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.slow
 def test_nothing_is_paid_for_twice_and_no_job_is_lost() -> None:
     run_state_machine_as_test(TaskLife, settings=profile(EXAMPLES))
 
@@ -357,6 +358,7 @@ class OnlyTheMoney(TaskLife):
     only_the_money = True
 
 
+@pytest.mark.slow
 def test_without_the_record_that_is_written_first_the_machine_finds_a_double_charge() -> None:
     begin = Submission._begin
 

@@ -38,7 +38,7 @@ from tests.generations import spoken
 from tests.reliability.conftest import Connect, Impatient
 from tests.reliability.task import LINK, Task
 from tests.reliability.words import answer, cut_after, drip, raw
-from tests.running import KEY
+from tests.running import KEY, in_turn
 
 pytestmark = pytest.mark.usefixtures("generation")
 
@@ -88,6 +88,7 @@ def test_a_refused_connection_is_left_to_a_retry_of_the_task(task: Task, connect
         assert server.hits(SUBMIT) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.fault(3)
 def test_a_connection_that_is_never_answered_sends_nothing(task: Task, connect: Connect, impatient: Impatient) -> None:
     impatient(RequestKind.LOOK)
@@ -101,7 +102,7 @@ def test_a_connection_that_is_never_answered_sends_nothing(task: Task, connect: 
 
 
 @pytest.mark.fault(4)
-@pytest.mark.parametrize("wrong", ["unknown authority", "another host", "expired"])
+@in_turn("wrong", ["unknown authority", "another host", "expired"], mode="task")
 def test_a_wrong_certificate_fails_at_once_and_sends_nothing(
     task: Task, connect: Connect, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,34 +163,29 @@ AMBIGUOUS = {
     "html": (19, answer(200, "<html>welcome</html>", headers={"Content-Type": "text/html"})),
     "nothing": (19, answer(202, "")),
     "no content": (19, answer(204)),
-    "cut json": (19, answer(202, BODY[:20])),
-    "cut body": (19, cut_after(20, BODY)),
-    "cut chunk": (19, cut_after(20, BODY, framing="chunked")),
+    "cut json": (19, answer(202, BODY[:12])),
+    "cut body": (19, cut_after(12, BODY)),
+    "cut chunk": (19, cut_after(12, BODY, framing="chunked")),
     "broken chunk": (19, raw(b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + BODY)),
     "a list": (19, answer(202, json=[1, 2])),
     "a field twice": (19, answer(202, '{"id": "job-1", "id": "job-2", "status": "PENDING"}')),
     "too large": (19, endless(b" " * 65536, 4 * 1024 * 1024)),
-    "a bomb": (19, gzip_bomb(64 * 1024 * 1024)),
-    "labelled gzip, but plain": (19, answer(202, BODY, headers={"Content-Encoding": "gzip"})),
-    "no status": (19, answer(202, json={"id": "job-1"})),
+    "a bomb": (19, gzip_bomb(64 * 1024 * 1024, "zeros")),
     "no id": (20, answer(202, json={"status": "PENDING"})),
     "id null": (20, answer(202, json={"id": None, "status": "PENDING"})),
     "id empty": (20, answer(202, json={"id": "", "status": "PENDING"})),
     "id an object": (20, answer(202, json={"id": {"a": 1}, "status": "PENDING"})),
     "id true": (20, answer(202, json={"id": True, "status": "PENDING"})),
     "id goes up": (21, answer(202, json={"id": "../../admin", "status": "PENDING"})),
-    "id with a slash": (21, answer(202, json={"id": "a/b", "status": "PENDING"})),
-    "id with a query": (21, answer(202, json={"id": "a?b#c", "status": "PENDING"})),
-    "id with a percent": (21, answer(202, json={"id": "a%2f..", "status": "PENDING"})),
-    "id with a backslash": (21, answer(202, json={"id": "a\\b", "status": "PENDING"})),
+    "id that goes up when it is unquoted": (21, answer(202, json={"id": "a%2f..", "status": "PENDING"})),
+    "id with a backslash": (21, answer(202, json={"id": "a\\..", "status": "PENDING"})),
     "id with a line break": (21, answer(202, json={"id": "a\r\nX: y", "status": "PENDING"})),
-    "id of 201 characters": (21, answer(202, json={"id": "a" * 201, "status": "PENDING"})),
-    "id of foreign letters": (21, answer(202, json={"id": "jöb", "status": "PENDING"})),
+    "id of 1025 characters": (21, answer(202, json={"id": "a" * 1025, "status": "PENDING"})),
 }
 
 
 @pytest.mark.fault(6, 8, 12, 19, 20, 21)
-@pytest.mark.parametrize("instruction", [one for _, one in AMBIGUOUS.values()], ids=list(AMBIGUOUS))
+@in_turn("instruction", [pytest.param(one, id=name) for name, (_, one) in AMBIGUOUS.items()], mode="task")
 def test_what_may_have_been_taken_is_sent_once_until_a_human_clears(
     task: Task, connect: Connect, instruction: Instruction, impatient: Impatient
 ) -> None:
@@ -314,7 +310,7 @@ def test_a_pause_longer_than_two_minutes_is_left_to_a_retry_of_the_task(task: Ta
 
 
 @pytest.mark.fault(13, 14, 16, 17)
-@pytest.mark.parametrize("status", [400, 422, 401, 403, 404, 405, 409, 410, 413, 414, 415, 431, 501])
+@in_turn("status", [400, 422, 401, 403, 404, 405, 409, 410, 413, 414, 415, 431, 501], mode="task")
 def test_a_refusal_fails_for_good_and_is_not_sent_again(task: Task, connect: Connect, status: int) -> None:
     detail = f"strength out of range, see https://docs.example/?token=CANARY {'x' * 400}"
     with ScriptedServer({SUBMIT: [refused(status, detail), pending()], STATUS: looks(task)}) as server:
@@ -350,7 +346,7 @@ def test_no_credits_has_a_class_of_its_own(task: Task, connect: Connect) -> None
 
 
 @pytest.mark.fault(18)
-@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@in_turn("code", [301, 302, 303, 307, 308], mode="task")
 def test_a_redirect_is_not_followed(task: Task, connect: Connect, code: int) -> None:
     with ScriptedServer(host="127.0.0.2") as elsewhere:
         there = f"{elsewhere.origin}/take?token=CANARY"
@@ -372,6 +368,7 @@ def test_a_redirect_to_what_is_no_address_is_a_redirect(task: Task, connect: Con
         assert server.hits(SUBMIT) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.fault(18)
 def test_the_body_of_a_redirect_is_read_no_further_than_any_other(task: Task, connect: Connect) -> None:
     body = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nConnection: close\r\n\r\n" + b"x" * 32 * 1024 * 1024

@@ -49,6 +49,7 @@ from tests.generations import only_old, spoken
 from tests.reliability.conftest import Connect, Impatient
 from tests.reliability.task import LINK, Clock, Task, fired
 from tests.reliability.words import answer, cut_after, drip, raw
+from tests.running import in_turn
 
 pytestmark = pytest.mark.usefixtures("generation")
 
@@ -110,7 +111,7 @@ PASSING = {
 
 
 @pytest.mark.fault(32, 34, 35, 36, 37, 38, 40, 41, 42, 43, 44, 46, 47, 49, 52)
-@pytest.mark.parametrize("instruction", [one for _, one in PASSING.values()], ids=list(PASSING))
+@in_turn("instruction", [pytest.param(one, id=name) for name, (_, one) in PASSING.items()], mode="task")
 def test_a_bad_look_is_followed_by_another_and_never_by_a_submission(
     task: Task, connect: Connect, instruction: Instruction, impatient: Impatient
 ) -> None:
@@ -201,8 +202,7 @@ RETRY_AFTER = {
 
 
 @pytest.mark.fault(35)
-@pytest.mark.parametrize("text", list(RETRY_AFTER))
-@pytest.mark.parametrize("status", [429, 503])
+@in_turn("text,status", [(text, status) for status in (429, 503) for text in RETRY_AFTER], mode="task")
 def test_retry_after_is_obeyed_where_it_can_be_read_and_never_for_long(
     task: Task, connect: Connect, text: str, status: int
 ) -> None:
@@ -323,7 +323,7 @@ def test_a_job_is_not_given_up_in_the_minute_after_its_submission(task: Task, co
 
 
 @pytest.mark.fault(39)
-@pytest.mark.parametrize("status", [400, 405, 410, 422])
+@in_turn("status", [400, 405, 410, 422], mode="task")
 def test_another_refusal_of_a_look_is_final(task: Task, connect: Connect, status: int) -> None:
     with ScriptedServer({SUBMIT: [pending()], STATUS: [refused(status)]}) as server:
         connect(server.origin)
@@ -490,7 +490,7 @@ def test_an_answer_for_another_job_is_final(task: Task, connect: Connect) -> Non
 
 
 @pytest.mark.fault(52)
-@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@in_turn("code", [301, 302, 303, 307, 308], mode="task")
 def test_a_redirected_look_is_not_followed_and_the_job_is_kept(task: Task, connect: Connect, code: int) -> None:
     with ScriptedServer(host="127.0.0.2") as elsewhere:
         away = redirect(code, f"{elsewhere.origin}/x")

@@ -172,7 +172,7 @@ THREATS: Final[Mapping[str, Row]] = {
     ),
     "T11": Row(
         "Something small unpacks to something huge",
-        "JSON: 1 MiB, counted while it is unpacked. Images: no content encoding, 64 MiB, 50 megapixels, known before a "
+        "JSON: 1 MiB, counted while it is unpacked. Images: 64 MiB, counted likewise, 50 megapixels, known before a "
         "pixel is decoded",
         _in(_ANSWERS, "a_gzip_bomb_is_refused_without_being_unpacked")
         + _in("reliability/test_waiting", "an_oversize_answer_costs_little_memory")
@@ -196,9 +196,9 @@ THREATS: Final[Mapping[str, Row]] = {
     ),
     "T13": Row(
         "A page or a script is stored as an image",
-        "The bytes decide the type, which is stored with the object; SVG and HTML are no images; bytes behind the end "
-        "of an image are refused",
-        _in(_INSPECTION, "no_second_file_hides_behind_an_image", "bytes_behind_the_end_are_refused")
+        "The bytes decide the type, which is stored with the object; SVG and HTML are no images; what follows the "
+        "end of an image is stored with it, is counted, and decides neither its type nor its name",
+        _in(_INSPECTION, "what_follows_an_image_says_nothing_of_its_type", "bytes_behind_the_end_are_counted")
         + _in(_LANDING, "what_is_no_image_is_asked_for_three_times_and_never_stored")
         + _in(_S3, "an_object_carries_its_digest_its_notes_and_the_type_of_its_bytes"),
         "Objects are not stored as attachments",
@@ -224,7 +224,7 @@ THREATS: Final[Mapping[str, Row]] = {
     ),
     "T17": Row(
         "A job's id changes the path that the key is sent to",
-        "Ids are of plain letters, or no request is made from them",
+        "Ids are quoted into one part of the path; of those that quoting does not make safe (`..`) no request is made",
         _in(
             _TEXT,
             "an_id_that_would_lead_elsewhere_is_never_asked_for",
@@ -397,7 +397,7 @@ THREATS: Final[Mapping[str, Row]] = {
     "T35": Row(
         "Two writers have one ledger, and both submit",
         "A lease, taken by writing an object that nobody else can write too; who was superseded stops within five "
-        "seconds, and who takes over reads only after that; no segment is overwritten",
+        "seconds, and who takes over reads only after that; what it writes later is ignored; no segment is overwritten",
         _in(
             _LEDGER,
             "another_task_is_refused_while_the_lease_lives_and_told_by_whom",
@@ -406,7 +406,10 @@ THREATS: Final[Mapping[str, Row]] = {
             "a_process_that_was_superseded_is_stopped",
             "a_ledger_is_contested_unless_its_last_process_has_let_go",
             "what_took_long_to_write_is_not_acted_on_by_a_process_that_was_superseded_meanwhile",
-            "within_five_seconds_a_superseded_process_still_writes_and_what_it_writes_is_kept",
+            "within_five_seconds_a_superseded_process_still_writes_and_its_successor_reads_that",
+            "a_segment_of_a_dead_process_that_arrives_after_a_compaction_is_ignored_and_counted",
+            "the_right_to_spend_is_proven_anew_after_a_pause",
+            "an_epoch_is_never_given_twice_whatever_was_deleted",
             "the_release_of_an_older_process_does_not_end_the_newer_lease",
             "a_segment_that_somebody_else_wrote_is_never_overwritten",
         ),
@@ -419,6 +422,7 @@ THREATS: Final[Mapping[str, Row]] = {
             _LEDGER,
             "what_is_damaged_or_foreign_is_refused_by_name",
             "a_lease_that_cannot_be_read_is_nobody_s_to_take",
+            "a_segment_that_is_missing_before_others_is_noticed",
             "a_crash_between_a_snapshot_and_the_removal_leaves_a_consistent_ledger",
             "an_entry_that_json_cannot_carry_is_not_half_written",
         )
@@ -446,7 +450,7 @@ FETCHING: Final[Mapping[int, Row]] = {
     ),
     56: Row(
         "A file is cut, and nothing tells",
-        "Its structure must be whole to its last byte; fetched again as 55",
+        "Its structure must be whole to the end of the image; fetched again as 55",
         _in(_INSPECTION, "a_file_cut_at_any_byte_is_refused", "a_cut_never_passes_for_a_whole_file")
         + _in(_LANDING, "a_broken_image_is_fetched_again_and_lands_whole"),
     ),

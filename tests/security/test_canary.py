@@ -106,6 +106,7 @@ def ran(folder: Path, source: str) -> tuple[dict[str, str], str]:
     return {name: end for end, name in sorted(ends, key=lambda pair: pair[0] != "PASSED")}, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_every_leak_fails_its_test_and_only_those(tmp_path: Path) -> None:
     ends, output = ran(tmp_path, LEAKS)
     assert len(ends) == LEAKS.count("def test_"), output
@@ -120,6 +121,7 @@ def test_every_leak_fails_its_test_and_only_those(tmp_path: Path) -> None:
     assert "airflow.db" in output
 
 
+@pytest.mark.slow
 def test_a_warning_fails_the_session(tmp_path: Path) -> None:
     source = """
     import warnings

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.exceptions import JobFailed, OutOfCredits, SubmissionRefused, SubmissionUncertain
-from tests.faults import STATUS, SUBMIT, ScriptedServer, answer, failure, pending, raw, refused
+from tests.faults import STATUS, SUBMIT, ScriptedServer, answer, failure, forever, pending, raw, refused
 from tests.running import in_task_modes
 from tests.security.sending import LOOK, SUBMISSION, by_both
 from tests.security.tasks import Run, vendor_that_says
@@ -155,7 +156,7 @@ def test_a_template_in_remote_text_stays_a_text(
 @in_task_modes
 @pytest.mark.parametrize(
     "job_id",
-    ["../../admin", "..", "job/1", "job?x=1", "job#1", "job%2e%2e", "a\\b", "{{ 7*7 }}", "a b", "a\nb", "x" * 201, "é"],
+    ["../../admin", "..", "job/../1", "job%2f..", "%2e%2e", "a\\..", "a\nb", "x" * 1025, "a\u202eb", " "],
 )
 def test_an_id_that_would_lead_elsewhere_is_never_asked_for(
     job_id: str, mode: str, connection: Callable[..., None], canaries: Canaries, canary_key: str
@@ -168,7 +169,24 @@ def test_an_id_that_would_lead_elsewhere_is_never_asked_for(
 
 
 @in_task_modes
-@pytest.mark.parametrize("job_id", ["../../admin", "a/b", "a?b", "a%2fb", {"job_id": ".."}, {"api": "../x"}])
+@pytest.mark.real_input("D5")
+@pytest.mark.parametrize(
+    "job_id",
+    ["job/1", "job?x=1", "job#1", "job%2e%2e", "a\\b", "{{ 7*7 }}", "a b", "é", "_V1StGXR8", "abc=", "x" * 1024],
+)
+def test_any_other_id_is_one_quoted_part_of_the_path(
+    job_id: str, mode: str, connection: Callable[..., None], canary_key: str, canaries: Canaries
+) -> None:
+    path = f"/sdxl/image2image/v1/status/{quote(job_id, safe='')}"
+    script = {SUBMIT: [pending(job_id)], "GET ~/.*": [forever(failure("out of memory"))]}
+    with ScriptedServer(script) as api:
+        connection(api.url, canary_key)
+        Run(canaries, mode)
+    assert {request.target for request in api.requests[1:]} == {path}
+
+
+@in_task_modes
+@pytest.mark.parametrize("job_id", ["../../admin", "a/../b", "a%2f..", {"job_id": ".."}, {"api": "../x"}])
 def test_an_id_of_the_user_that_would_lead_elsewhere_is_never_asked_for(
     job_id: Any, mode: str, connection: Callable[..., None], canaries: Canaries, canary_key: str
 ) -> None:

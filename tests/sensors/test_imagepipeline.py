@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
+from airflow_imagepipeline.contract.api import APIS
 from airflow_imagepipeline.sensors.imagepipeline import ImagePipelineJobSensor
 from tests.faults import STATUS, ScriptedServer, answer, failure, forever, pending, refused, success
 from tests.generations import spoken
-from tests.running import POLL, context, fails_with, image_to_image, in_sensor_modes, run_to_end
+from tests.running import (
+    KEY,
+    POLL,
+    SENSOR_MODES,
+    context,
+    fails_with,
+    image_to_image,
+    in_sensor_modes,
+    in_turn,
+    run_to_end,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +50,11 @@ ENDINGS: dict[str, tuple[Callable[[], Script], float, type[BaseException], str]]
 }
 
 
-@in_sensor_modes
-@pytest.mark.parametrize("looks_before", [0, 2], ids=["at the first look", "at a later look"])
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft"])
+@in_turn(
+    "ending,looks_before,soft_fail",
+    [(ending, looks, soft) for ending in ENDINGS for looks in (0, 2) for soft in (False, True) for _ in SENSOR_MODES],
+    modes=SENSOR_MODES,
+)
 def test_an_ending_has_the_same_class_in_every_mode(
     connection: Callable[..., None], ending: str, looks_before: int, mode: str, *, soft_fail: bool
 ) -> None:
@@ -110,10 +122,9 @@ def test_a_result_without_an_id_is_done_already(connection: Callable[..., None],
     assert server.requests == ()
 
 
-@in_sensor_modes
 @pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft"])
-@pytest.mark.parametrize(
-    ("job", "words"),
+@in_turn(
+    "job,words",
     [
         pytest.param("../x", "not a job id", id="a path"),
         pytest.param("", "names no job", id="nothing"),
@@ -121,6 +132,7 @@ def test_a_result_without_an_id_is_done_already(connection: Callable[..., None],
         pytest.param({"api": "video/v9", "job_id": "job-1"}, "unknown API", id="another API"),
         pytest.param({"job_id": None, "download_urls": []}, "names no job", id="no id and no links"),
     ],
+    modes=SENSOR_MODES,
 )
 def test_what_names_no_job_is_refused(
     connection: Callable[..., None], job: Any, words: str, mode: str, *, soft_fail: bool
@@ -188,4 +200,38 @@ def test_an_interval_of_nothing_is_refused_before_a_look(connection: Callable[..
         connection(server.url)
         with fails_with(AirflowFailException, "poke_interval: 0", "above 0"):
             run_to_end(sensor("job-1", poke_interval=0), context(), mode)
+    assert server.requests == ()
+
+
+@pytest.mark.real_input("F3")
+@in_sensor_modes
+@pytest.mark.parametrize("looks_before", [0, 2], ids=["at the first look", "at a later look"])
+def test_a_mere_id_finds_the_endpoint_that_took_the_job(
+    connection: Callable[..., None], looks_before: int, mode: str, generation: Generation
+) -> None:
+    here = f"GET /{generation.name}/status/job-1"
+    asked_before = [name for name in APIS if list(APIS).index(name) < list(APIS).index(generation.name)]
+    others = {f"GET /{name}/status/job-1": [forever(refused(404, "unknown"))] for name in asked_before}
+    with ScriptedServer({here: [*[pending()] * (looks_before * 2), forever(success(LINKS))], **others}) as server:
+        connection(server.url)
+        result = run_to_end(sensor("{{ params.job['job_id'] }}", api=None), context(job={"job_id": "job-1"}), mode)
+    assert (result["api"], result["status"]) == (generation.name, "SUCCESS")
+
+
+@pytest.mark.real_input("F3")
+@in_sensor_modes
+def test_a_lost_id_says_what_names_the_endpoint(connection: Callable[..., None], mode: str) -> None:
+    with ScriptedServer({STATUS: [forever(refused(404, "unknown"))]}) as server:
+        connection(server.url)
+        with fails_with(AirflowFailException, "lost: ", "name that one with api=", "the whole result"):
+            run_to_end(sensor("job-1", api=None), context(), mode)
+
+
+@pytest.mark.real_input("C8")
+@in_sensor_modes
+def test_a_job_that_is_the_key_is_not_asked_for(connection: Callable[..., None], mode: str) -> None:
+    with ScriptedServer() as server:
+        connection(server.url)
+        with fails_with(AirflowFailException, "job: holds the API key of connection 'imagepipeline_default'"):
+            run_to_end(sensor("{{ params.job }}"), context(job=KEY), mode)
     assert server.requests == ()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,9 @@ from hypothesis import strategies as st
 
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.storage.folder import DestinationUnusable, checked_stem, open_folder, stem_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 JOB_IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:~\-]{0,199}", fullmatch=True)
 
@@ -62,6 +66,39 @@ def test_no_two_jobs_have_the_same_stem(one: str, other: str) -> None:
 @pytest.mark.parametrize(("one", "other"), [("a:b", "a~b"), ("a:b", "a_b"), ("a:b", "a.b")])
 def test_ids_that_differ_in_an_odd_character_have_different_stems(one: str, other: str) -> None:
     assert stem_of(one) != stem_of(other)
+
+
+@pytest.mark.fault(119)
+@pytest.mark.parametrize(
+    "job_id",
+    [
+        "a:" * 60 + "b", "~" * 200, "x" * 1024, "\u6771\u4eac" * 100, "\U0001f600", "\ud800", ".", "..", "../../etc",
+        "a/b", "urn:uuid:0b5e" * 20, "%2e%2e", " ", "a\nb",
+    ],
+    ids=lambda job_id: ascii(job_id)[:20],
+)  # fmt: skip
+def test_whatever_the_vendor_calls_a_job_its_files_fit_into_a_folder(job_id: str, tmp_path: Path) -> None:
+    stem = stem_of(job_id)
+    assert re.fullmatch(r"[A-Za-z0-9._=-]{1,200}", stem)
+    assert stem not in {".", ".."}
+    # As long as a name becomes: of a sidecar that is being written.
+    (tmp_path / f".{stem}-00.webp.json.12345678.unfinished").touch()
+    assert stem == stem_of(job_id)
+
+
+@pytest.mark.fault(119)
+def test_ids_that_are_shortened_or_escaped_are_still_told_apart() -> None:
+    ids = ["x" * 1024, "x" * 1023, "x" * 1023 + "y", "\u01f600", "\U0001f600", "=", "=3D", ":" * 200, ":" * 199]
+    ids += [stem_of(job_id) for job_id in ids[:3]]
+    assert len({stem_of(job_id) for job_id in ids}) == len(ids)
+
+
+@pytest.mark.fault(119)
+@pytest.mark.parametrize(
+    ("job_id", "stem"), [("0b5e-a_b.c", "0b5e-a_b.c"), ("job:1", "job=3A1"), ("a~b", "a=7Eb"), ("x" * 200, "x" * 200)]
+)
+def test_an_id_has_the_stem_that_it_always_had(job_id: str, stem: str) -> None:
+    assert stem_of(job_id) == stem
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,7 @@ def test_what_s3_does_not_do_is_one_sentence(act: Callable[[Folder], object], sa
         act(open_folder(f"s3://no-{bucket}/x", "aws_test"))
 
 
+@pytest.mark.slow
 def test_more_than_a_thousand_objects_are_listed_and_removed(bucket: str) -> None:
     folder = open_folder(f"s3://{bucket}/x", "aws_test")
     every = [f"{number:04d}" for number in range(1_050)]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_imagepipeline.policy import fleet
 from airflow_imagepipeline.triggers.batch import ImagePipelineBatchTrigger
-from tests.faults import STATUS, ScriptedServer, failure, forever, pending, success
+from tests.faults import STATUS, ScriptedServer, failure, forever, hold, pending, success
 from tests.generations import spoken
 from tests.running import KEY, POLL, assert_discreet, through_triggerer
 
@@ -44,7 +45,7 @@ def test_a_row_of_another_version_still_runs(connection: Callable[..., None]) ->
     with ScriptedServer({STATUS: [forever(success(LINKS))]}) as server:
         connection(server.url)
         event = through_triggerer((PATH, {"v": 9, "api": spoken().name, "jobs": jobs(2), "color": "red"}))
-    assert event["ended"] == [0, 1]
+    assert sorted(event["ended"]) == [0, 1]
 
 
 def test_its_event_says_which_jobs_have_ended_however_they_did(connection: Callable[..., None]) -> None:
@@ -59,6 +60,32 @@ def test_its_event_says_which_jobs_have_ended_however_they_did(connection: Calla
         "deadline": LATER,
         "message": "",
     }
+
+
+@pytest.mark.real_input("D11")
+def test_one_slow_answer_holds_no_other_job(connection: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "BURST", 0.2)
+    with ScriptedServer({f"{STATUS}job-1": [hold()], STATUS: [pending(), forever(success(LINKS))]}) as server:
+        connection(server.url)
+        event = through_triggerer(trigger(5).serialize())
+        assert {request.method for request in server.requests} == {"GET"}
+    assert sorted(event["ended"]) == [0, 2, 3, 4]
+    assert event["message"] == ""
+
+
+@pytest.mark.real_input("D11")
+def test_a_trigger_that_is_cancelled_leaves_nothing_behind(connection: Callable[..., None]) -> None:
+    async def cancelled() -> int:
+        task = asyncio.ensure_future(anext(trigger(40).run()))
+        while not server.requests:  # noqa: ASYNC110 - the server is no part of the loop
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return len(asyncio.all_tasks())
+
+    with ScriptedServer({STATUS: [forever(hold())]}) as server:
+        connection(server.url)
+        assert asyncio.run(cancelled()) == 1
 
 
 def test_an_event_of_two_hundred_jobs_is_small(connection: Callable[..., None]) -> None:
@@ -89,4 +116,4 @@ def test_what_it_cannot_do_it_says_in_its_event(arguments: dict[str, Any], conne
 
 def test_a_kill_is_logged_and_asks_nothing_of_the_api(logs: Callable[[], str]) -> None:
     asyncio.run(trigger().on_kill())
-    assert "cannot cancel the 3 jobs" in logs()
+    assert "cannot cancel jobs: 3 jobs in flight" in logs()

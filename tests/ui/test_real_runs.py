@@ -94,7 +94,7 @@ def test_a_batch_shows_every_row_of_its_manifest(look: Open, real_runs: RealRuns
     page = look(real_runs.page(task, map_index)).page
     assert chips(page) == counted(batch)
     expect_loaded(page.locator(".tile img"), len(batch.rows))
-    assert page.locator(".tile .name").all_inner_texts() == [row.input.rpartition("/")[2] for row in batch.rows]
+    assert page.locator(".tile .file").all_inner_texts() == [row.input.rpartition("/")[2] for row in batch.rows]
     reasons = [row.reason for row in batch.rows if row.reason]
     assert page.locator(".tile .reason").all_inner_texts() == reasons
     assert sum(batch.summary["counts"].values()) == batch.summary["total"] == len(batch.rows)
