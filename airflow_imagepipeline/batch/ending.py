@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_imagepipeline.batch.manifest import Ending, ManifestFile, manifest_rows
 from airflow_imagepipeline.batch.scratch import Scratch
 from airflow_imagepipeline.contract.manifest import BatchSummary, RowOutcome
+from airflow_imagepipeline.exceptions import BatchIncomplete
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
 from airflow_imagepipeline.storage.scratch import scratch_folder
@@ -64,18 +65,34 @@ def finish(folder: Folder, home: Folder, lease: LeaseKeeper, plan: Plan, asked: 
 
 def _write_manifest(folder: Folder, lease: LeaseKeeper, plan: Plan, asked: Asked, name: str) -> ManifestFile:
     ending = Ending(asked.base, plan.state.stopped, plan.state.was_passed)
-    ledger, total = lease.ledger, plan.about["count"]
+    ledger = lease.ledger
     with Scratch() as scratch, scratch_folder() as here:
         scratch.keep_newest(entry for _, entry in lease.while_held(ledger.entries()))
         manifest = ManifestFile(here / "manifest")
         rows = lease.while_held(plan.store.rows())
-        folder.put(name, manifest.write(manifest_rows(rows, scratch, ending)), overwrite=True)
-        if manifest.counts.total() != total:
-            msg = f"the manifest has {manifest.counts.total()} rows instead of {total}"
-            raise RuntimeError(msg)
+        file = manifest.write(manifest_rows(rows, scratch, ending))
+        _compare(plan, manifest.counts)
+        folder.put(name, file, overwrite=True)
         with suppress(StorageFailed):
             ledger.compact(lease.while_held(scratch.all_newest()), upto=ledger.mark)
     return manifest
+
+
+def _compare(plan: Plan, found: Counter[RowOutcome]) -> None:
+    """Refuse an end at which the plan, what was done of it, and the manifest do not agree."""
+    state, total = plan.state, plan.about["count"]
+    begun = total if state.stopped else state.cursor
+    if begun == found.total() == total and all(found[outcome] >= count for outcome, count in state.counts.items()):
+        return
+    counted, written = (
+        ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(counts.items()) if count) or "none"
+        for counts in (state.counts, found)
+    )
+    msg = (
+        f"The plan {plan.name} has {total:,} rows, of which {begun:,} had their turn ({counted} came to an end), but "
+        f"its manifest has {found.total():,} ({written}). The batch is not over: retry the task, which goes on."
+    )
+    raise BatchIncomplete(msg)
 
 
 def _may_change(state: BatchState, counts: Counter[RowOutcome]) -> bool:

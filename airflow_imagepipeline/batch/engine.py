@@ -14,19 +14,20 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_imagepipeline.batch.landings import Landings
-from airflow_imagepipeline.batch.row_queue import RowQueue
-from airflow_imagepipeline.batch.steps import Steps
-from airflow_imagepipeline.batch.submissions import Submissions
+from airflow_imagepipeline.batch.landing import Landings
+from airflow_imagepipeline.batch.steps import Steps, named_twice
+from airflow_imagepipeline.batch.submissions import RowQueue, Submissions
 from airflow_imagepipeline.batch.submitting import Sender
 from airflow_imagepipeline.contract.api import JobStatus
-from airflow_imagepipeline.contract.job import Job
+from airflow_imagepipeline.contract.job import COST_UNUSABLE, Job
+from airflow_imagepipeline.landing.few_warnings import FewWarnings
+from airflow_imagepipeline.policy.batch import is_free
 from airflow_imagepipeline.policy.fleet import Fleet, Polling
 from airflow_imagepipeline.policy.job_event import JobEvent, Outcome, event_of
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
 
 if TYPE_CHECKING:
-    from airflow_imagepipeline.batch.work import Assignment
+    from airflow_imagepipeline.batch.steps import Assignment
     from airflow_imagepipeline.contract.job import JobHandle
     from airflow_imagepipeline.contract.planned_row import PlannedRow
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
@@ -37,6 +38,9 @@ _log: Final = logging.getLogger(__name__)
 
 _LONGEST_ANSWER: Final = 95.0
 """Seconds that a submission may take, see ``hooks/transport.py``, and a little more."""
+REDO_PAUSE: Final = 4.0
+"""Seconds, before jitter, before a job that failed is submitted again; twice as long after each further failure."""
+_MOST_DOUBLINGS: Final = 5
 _ENDED: Final[Mapping[Outcome, RowPhase]] = {
     Outcome.FAILED: RowPhase.FAILED,
     Outcome.LOST: RowPhase.LOST,
@@ -75,9 +79,10 @@ class Batch:
         self._assignment = assignment
         self._options = options
         self._in_flight = in_flight
-        queue = RowQueue(steps, rows, assignment.deadline)
-        self._landings = Landings(steps, assignment, in_flight, queue)
-        self._submissions = Submissions(hook, steps, assignment, queue=queue, fleet=self.fleet, jobs=self)
+        self._queue = RowQueue(steps, rows, assignment.deadline)
+        self._landings = Landings(steps, assignment, in_flight, self._queue)
+        self._submissions = Submissions(hook, steps, assignment, queue=self._queue, fleet=self.fleet, jobs=self)
+        self._odd_costs = FewWarnings(_log)
         self._polling = Polling(
             self.fleet,
             ended=self._ended,
@@ -125,24 +130,26 @@ class Batch:
     async def _until_idle(self, parts: Sequence[Coroutine[Any, Any, None]]) -> bool:
         tasks = [asyncio.create_task(part) for part in parts]
         try:
-            while not (self._is_over() or self._is_worth_no_worker()):
-                for task in tasks:
-                    if task.done():
-                        task.result()
+            while True:
+                # A part that has failed has nothing left to do: its error is asked for before the end is.
+                _raise_first(tasks)
+                if (is_over := self._is_over()) or self._is_worth_no_worker():
+                    break
                 await self._steps.change()
-            return self._is_over()
         finally:
             await self._let_answers_come()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        _raise_first(tasks)
+        return is_over
 
     async def _let_answers_come(self) -> None:
         # When something broke: a submission that is cut off is one of which nobody knows whether it was accepted.
         until = time.monotonic() + _LONGEST_ANSWER
         if self._submissions.is_posting:
             self._state.stopped = self._state.stopped or "The batch was broken off."
-        while self._submissions.is_posting and time.monotonic() < until:
+        while self._submissions.is_posting and (self._steps.is_at_stake or time.monotonic() < until):
             await self._steps.change()
 
     def _is_over(self) -> bool:
@@ -163,9 +170,14 @@ class Batch:
         return self._submissions.is_full and is_silent
 
     def _take_up(self, ended: frozenset[int]) -> None:
-        for place, entry in self._state.open.items():
-            if entry.phase is RowPhase.SUBMITTED and entry.job_id is not None:
+        ids: dict[str, int] = {}
+        for place, entry in list(self._state.open.items()):
+            if entry.phase is not RowPhase.SUBMITTED or entry.job_id is None:
+                continue
+            if ids.setdefault(entry.job_id, place) == place:
                 self._wait_for(place, entry.handle(self._assignment.api), at_once=place in ended)
+            else:
+                self._steps.write_later(entry, **named_twice(entry.job_id, ids[entry.job_id]))
 
     def _wait_for(self, place: int, job: Job | JobHandle, *, at_once: bool = False) -> None:
         now, handle = self._steps.clock(), job.handle if isinstance(job, Job) else job
@@ -180,12 +192,10 @@ class Batch:
     async def submitted(self, entry: LedgerEntry, row: PlannedRow, job: Job) -> None:
         """Record a job that was taken, and wait for it."""
         if job.handle.job_id is not None:
-            known = {"job_id": job.handle.job_id, "submitted_at": job.handle.submitted_at}
-            try:
-                entry = await self._steps.write(entry, RowPhase.SUBMITTED, **known)
-            except BaseException:
-                _log.exception("Job %s of row %d is paid for, and is not recorded.", job.handle.job_id, row.index)
-                raise
+            recorded = await self._steps.record(entry, job.handle.job_id, submitted_at=job.handle.submitted_at)
+            if recorded is None:
+                return
+            entry = recorded
         self._in_flight[entry.index] = row
         if job.status is JobStatus.PENDING:
             self._wait_for(entry.index, job)
@@ -198,16 +208,38 @@ class Batch:
         entry = self._state.open[place]
         if entry.submitted_at is not None:
             self.waits.append(max(0.0, time.time() - entry.submitted_at))
+        cost = event.job.kept_cost if event.job is not None else {}
+        if COST_UNUSABLE in cost:
+            price = f"price_per_job ({self._options.price_per_job}) counts"
+            self._odd_costs.warn(
+                "Row %d: what the API says job %s has cost is no price: %s.", place, entry.job_id, price
+            )
         if event.job is not None and event.outcome is Outcome.SUCCEEDED:
             self._landings.add(place, event.job)
             return
-        self._in_flight.pop(place, None)
-        self._steps.write_later(
-            entry,
-            _ENDED[event.outcome],
-            finished_at=time.time(),
-            reason=event.message,
-            reason_code=event.reason_code or event.outcome.name,
-            retryable=event.retryable,
-            cost=dict(event.cost),
-        )
+        row = self._in_flight.pop(place, None)
+        known = {
+            "finished_at": time.time(),
+            "reason": event.message,
+            "reason_code": event.reason_code or event.outcome.name,
+            "retryable": event.retryable,
+            "cost": cost,
+        }
+        if row is not None and self._may_redo(entry, event, cost):
+            # One that another run has submitted is none of this plan's.
+            failed = entry.failed + (entry.attempts > 0)
+            self._steps.write_later(entry, RowPhase.AGAIN, **known, failed=failed)
+            self._queue.add(place, row, pause=random.uniform(0.5, 1.0) * REDO_PAUSE * 2 ** min(failed, _MOST_DOUBLINGS))
+        else:
+            self._steps.write_later(entry, _ENDED[event.outcome], **known)
+
+    def _may_redo(self, entry: LedgerEntry, event: JobEvent, cost: Mapping[str, float | bool]) -> bool:
+        is_passing = event.outcome is Outcome.FAILED and event.retryable is True
+        return is_passing and is_free(cost) and entry.failed < self._options.redo_failed
+
+
+def _raise_first(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Raise the error of a part that has failed, if there is one."""
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()

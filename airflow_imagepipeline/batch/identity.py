@@ -31,14 +31,17 @@ class Identities:
 
     :param aws_conn_id: connection for ``s3://``.
     :param identity: returns what of a link names its image.
+    :param upload: whether the vendor gets copies of objects, not signed links to them.
     """
 
-    def __init__(self, aws_conn_id: str | None, identity: Callable[[str], str] = link_identity) -> None:
+    def __init__(
+        self, aws_conn_id: str | None, identity: Callable[[str], str] = link_identity, *, upload: bool = False
+    ) -> None:
         from airflow_imagepipeline.storage.inputs import InputTags
 
         self._identity = identity
         # A picture that many rows share, a logo say, is asked for once.
-        self._tag = lru_cache(maxsize=_REMEMBERED)(InputTags(aws_conn_id).of)
+        self._tag = lru_cache(maxsize=_REMEMBERED)(InputTags(aws_conn_id, upload=upload).of)
 
     def of(self, address: str, *, tag: str = "", version: str = "") -> tuple[str, ...]:
         """

@@ -205,16 +205,10 @@ class _Files:
             self._refuse_nothing()
 
     def _row(self, listed: Listed) -> SourceRow:
-        from airflow_imagepipeline.storage.inputs import refuse_unreadable
-
-        address, invalid = self._folder.uri_of(listed.name), ""
-        try:
-            refuse_unreadable(address, listed.size, listed.archived)
-        except InvalidParameters as exc:
-            invalid = str(exc)
-        tag = f"{listed.tag}:{listed.size}" if listed.tag else ""
+        # An input without a tag is asked for, and what is empty or archived is refused with its reason then.
+        tag = f"{listed.tag}:{listed.size}" if listed.tag and listed.is_readable else ""
         was = f"{self._before}/{listed.name}" if self._before else ""
-        return SourceRow({self._source.link_field: address}, tag, listed.name, was, invalid)
+        return SourceRow({self._source.link_field: self._folder.uri_of(listed.name)}, tag, listed.name, was)
 
     def _refuse_nothing(self) -> None:
         where, ending = cleaned(self._folder.uri, 120), _ENDING.fullmatch(self._address)

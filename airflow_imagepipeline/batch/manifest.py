@@ -53,7 +53,7 @@ def manifest_rows(rows: Iterable[PlannedRow], scratch: Scratch, ending: Ending) 
         if row.invalid:
             yield ManifestRow(row.index, row.input, RowOutcome.INVALID, row.invalid, "INVALID")
         elif entry is not None and is_of_this_run and entry.index == place:
-            yield _told(row, entry, outcome_of(entry.phase), attempts=entry.attempts)
+            yield _told(row, entry, outcome_of(entry), attempts=entry.attempts)
         elif entry is not None and (is_of_this_run or _is_told(row, scratch)):
             yield _told_by_another(row, entry, ending)
         else:
@@ -78,7 +78,7 @@ def _told_by_another(row: PlannedRow, entry: LedgerEntry, ending: Ending) -> Man
     if treatment is Treatment.UNCERTAIN or entry.phase is RowPhase.LOST:
         return _told(row, entry, RowOutcome.UNCERTAIN, reason=f"{entry.reason} {_UNCERTAIN}".strip())
     reason = f"{entry.reason} {_KEPT}".strip() if treatment is Treatment.KEEP else entry.reason
-    return _told(row, entry, outcome_of(entry.phase), reason=reason)
+    return _told(row, entry, outcome_of(entry), reason=reason)
 
 
 def _never_begun(row: PlannedRow, place: int, ending: Ending) -> ManifestRow:

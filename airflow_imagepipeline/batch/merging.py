@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -69,9 +70,10 @@ def _read(payload: Any, number: int) -> BatchSummary:
     fields = {name: payload[name] for name in names}
     numbers = [*fields["counts"].values()] if isinstance(fields["counts"], Mapping) else [None]
     numbers += [fields[name] for name in _COUNTS]
-    is_sound = all(isinstance(fields[name], str) for name in _TEXTS) and all(type(one) is int for one in numbers)
+    is_sound = all(isinstance(fields[name], str) for name in _TEXTS)
+    is_sound = is_sound and all(type(one) is int and one >= 0 for one in numbers)
     others = [fields["seconds"], 0.0 if fields["cost"] is None else fields["cost"]]
-    if not is_sound or not all(isinstance(one, int | float) for one in others):
+    if not is_sound or not all(type(one) in {int, float} and 0 <= one < math.inf for one in others):
         raise _no_summary(number, payload)
     return BatchSummary(**fields)
 

@@ -25,6 +25,8 @@ class BatchOptions:
     :param job_timeout: seconds from its submission in which a job must be done.
     :param defer_after: seconds; with nothing to do for longer than this, the worker is given up. None never does.
     :param overwrite: whether an existing file of another content may be replaced.
+    :param redo_failed: how often a job that the vendor calls worth another try, and has not charged, is submitted again
+        inside the budget.
     :param redo_rejected: how often a rejected row is submitted again, with another seed and inside the budget.
     :param link_identity: what of a link names its image, see :func:`link_identity`.
     """
@@ -39,6 +41,7 @@ class BatchOptions:
     job_timeout: float = 3600.0
     defer_after: float | None = None
     overwrite: bool = False
+    redo_failed: int = 1
     redo_rejected: int = 0
     link_identity: str | tuple[str, ...] | None = None
 
@@ -58,7 +61,7 @@ class BatchOptions:
         for name in ("max_cost", "price_per_job", "defer_after"):
             value = values[name]
             _check(name, value, is_right=value is None or (_is_number(value) and value >= 0), what="a number from 0")
-        for name in ("max_jobs", "redo_rejected"):
+        for name in ("max_jobs", "redo_failed", "redo_rejected"):
             value = values[name]
             is_right = _is_count(value, 0) or (value is None and name == "max_jobs")
             _check(name, value, is_right=is_right, what="a whole number from 0")

@@ -19,7 +19,7 @@ from airflow_imagepipeline.batch.state import BatchState
 from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Budget, Treatment
-from airflow_imagepipeline.policy.ledger_entry import is_count, is_number
+from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase, is_count, is_number
 from airflow_imagepipeline.records.ledger_lines import json_object
 from airflow_imagepipeline.records.object_storage import MarkForgotten
 from airflow_imagepipeline.records.plans import PlanDamaged, PlanStore
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_imagepipeline.batch.clears import Clears
     from airflow_imagepipeline.batch.lease_keeping import LeaseKeeper
     from airflow_imagepipeline.batch.options import BatchOptions
+    from airflow_imagepipeline.batch.steps import SpareIds
     from airflow_imagepipeline.contract.api import Api
 
 _log: Final = logging.getLogger(__name__)
@@ -86,21 +87,24 @@ class PlanMaker:
 
     :param folder: for the images.
     :param home: folder of the ledger.
+    :param spare: where an earlier try may have left ids that the ledger does not know.
     """
 
-    def __init__(self, folder: Folder, home: Folder, lease: LeaseKeeper, asked: Asked) -> None:
+    def __init__(self, folder: Folder, home: Folder, lease: LeaseKeeper, asked: Asked, spare: SpareIds) -> None:
         self._folder = folder
         self._home = home
         self._ledger = lease.ledger
         self._lease = lease
         self._asked = asked
+        self._spare = spare
 
     def prepare(self) -> Plan:
         """Take up the plan of this decision, or make it."""
         with self._released_on_failure(), Scratch() as scratch:
+            is_known = not self._take_spare_ids()
             name = self._current()
             is_ours = re.fullmatch(f"{re.escape(self._asked.base)}-[0-9]{{8}}", name, re.ASCII) is not None
-            if is_ours and (earlier := self._earlier(name)):
+            if is_known and is_ours and (earlier := self._earlier(name)):
                 return earlier
             name = f"{self._asked.base}-{self._ledger.mark.partition('-')[0]}"
             store = PlanStore(self._home, name)
@@ -146,6 +150,18 @@ class PlanMaker:
             with suppress(Exception):
                 self._lease.release()
             raise
+
+    def _take_spare_ids(self) -> bool:
+        """Take ids that an earlier try could not record into the ledger; tell whether there were any."""
+        if not (spared := self._spare.entries()):
+            return False
+        with Scratch() as scratch:
+            scratch.keep_newest(entry for _, entry in self._lease.while_held(self._ledger.entries()))
+            answers = [entry for entry in spared if _is_answer(entry, scratch.newest(entry.key) or {})]
+        self._ledger.append([entry.to_payload() for entry in answers])
+        self._spare.forget()
+        _log.info("%d ids of jobs that an earlier try could not record are in the ledger now.", len(answers))
+        return bool(answers)
 
     def forget(self) -> None:
         """Have the next try plan anew, as an object of the plan is damaged."""
@@ -225,7 +241,7 @@ class PlanMaker:
     def _budget(self, about: Mapping[str, Any]) -> Budget:
         options = self._asked.options
         budget = Budget(max_jobs=options.max_jobs, max_cost=options.max_cost, price=options.price_per_job)
-        budget.jobs, budget.cost = int(about.get("jobs", 0)), float(about.get("cost", 0.0))
+        budget.resume(about.get("jobs", 0), about.get("cost", 0.0))
         return budget
 
 
@@ -237,6 +253,12 @@ def _warn_of_names(report: PlanReport) -> None:
             report.renamed,
             report.example,
         )
+
+
+def _is_answer(entry: LedgerEntry, newest: Mapping[str, Any]) -> bool:
+    # Another try or another human may have gone on with this piece of work since.
+    is_open = newest.get("phase") == RowPhase.SUBMITTING.value
+    return is_open and (newest.get("submitted_at"), newest.get("seed")) == (entry.submitted_at, entry.seed)
 
 
 def _check_about(about: Mapping[str, Any]) -> None:

@@ -88,7 +88,7 @@ def planned_rows(
     )
     rows = read_rows(inputs, link_field=link_field, aws_conn_id=aws_conn_id, results=destination, on_empty=on_empty)
     drafts = (draft for draft in _drafts(rows, wish) if shard is None or _part(draft, shard[1]) == shard[0])
-    identities = Identities(aws_conn_id, identity)
+    identities = Identities(aws_conn_id, identity, upload=upload_inputs)
     return in_order(lambda draft: _planned(draft, identities, salt, wish), drafts)
 
 
@@ -157,8 +157,6 @@ def _drafts(rows: Iterator[SourceRow], wish: _Wish) -> Iterator[_Draft]:
             try:
                 given = wish.link(columns)
                 address = _first(given)
-                if row.invalid and address == columns.get(wish.link_field):
-                    raise InvalidParameters(row.invalid)
                 yield _unique(_draft(index, row, given, wish), names)
             except ValueError as exc:
                 # Not of our own: a number that Python writes out no more, half a character.

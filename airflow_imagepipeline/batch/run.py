@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,18 +22,16 @@ from airflow_imagepipeline.batch.engine import Batch
 from airflow_imagepipeline.batch.lease_keeping import LEASE, LeaseKeeper
 from airflow_imagepipeline.batch.plan_making import Asked, PlanMaker
 from airflow_imagepipeline.batch.progress import Metrics, Progress
-from airflow_imagepipeline.batch.steps import Steps
-from airflow_imagepipeline.batch.work import Assignment
+from airflow_imagepipeline.batch.steps import Assignment, SpareIds, Steps
 from airflow_imagepipeline.contract.manifest import RowOutcome
 from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
 from airflow_imagepipeline.policy.looking import LookSchedule
-from airflow_imagepipeline.records.grouped_writer import GroupedWriter
 from airflow_imagepipeline.records.plans import PlanDamaged
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
 
 if TYPE_CHECKING:
-    from airflow_imagepipeline.batch.work import Work
+    from airflow_imagepipeline.batch.steps import Work
     from airflow_imagepipeline.compat import TaskStateStore
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
     from airflow_imagepipeline.policy.batch_event import BatchEvent
@@ -91,8 +89,10 @@ class BatchRun:
         self._work = work
         self._store = store
         self._lease = LeaseKeeper(ledger)
-        self._maker = PlanMaker(folder, home, self._lease, asked)
+        self._spare = SpareIds(store)
+        self._maker = PlanMaker(folder, home, self._lease, asked, self._spare)
         self._metrics = Metrics()
+        self._steps: Steps | None = None
 
     @property
     def base(self) -> str:
@@ -117,6 +117,11 @@ class BatchRun:
     def report(self) -> dict[str, Any]:
         """Return what a run would do, without doing it, see :meth:`PlanMaker.report`."""
         return self._maker.report()
+
+    def unrecorded(self) -> Iterable[str]:
+        """Return the ids of jobs that this process alone knows of."""
+        entries = list(self._steps.unrecorded.values()) if self._steps else []
+        return [str(entry.job_id) for entry in entries]
 
     def release(self) -> None:
         """Leave the ledger to others."""
@@ -145,30 +150,32 @@ class BatchRun:
         if told is None:
             self._state.stopped = ""
         ended = frozenset(told.ended if told else ())
+        self._steps = steps = Steps(self._state, self._ledger, self._spare, deadline)
         try:
-            return asyncio.run(self._run(deadline, ended, told.schedule if told else None))
-        except Exception as error:
-            # The loop is closed, so nothing is submitted any more: whoever comes next need not wait.
-            with suppress(Exception):
-                if isinstance(error, PlanDamaged):
-                    self._maker.forget()
-                self._lease.release()
+            return asyncio.run(self._run(steps, deadline, ended, told.schedule if told else None))
+        except BaseException as error:
+            steps.end()
+            if isinstance(error, Exception):
+                # The loop is closed, so nothing is submitted any more: whoever comes next need not wait.
+                with suppress(Exception):
+                    if isinstance(error, PlanDamaged):
+                        self._maker.forget()
+                    self._lease.release()
             raise
 
-    async def _run(self, deadline: float, ended: frozenset[int], learned: object) -> InFlight | Finished:
+    async def _run(self, steps: Steps, deadline: float, ended: frozenset[int], learned: object) -> InFlight | Finished:
         options = self._asked.options
         threads = options.landing_concurrency + options.submit_concurrency + 4
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "imagepipeline"))
         schedule = self._schedule(learned)
-        self._writer = GroupedWriter(self._ledger)
-        self._batch = await self._engine(deadline, schedule)
+        self._batch = await self._engine(steps, deadline, schedule)
         about = self._plan.about
         progress = Progress(about["count"], about["treatments"], about["started_at"], self._store)
         self._told, self._told_jobs = self._state.counts.copy(), self._state.budget.jobs
-        over = await self._batch.run(ended, [self._keep_house(progress)])
-        await self._checkpoint()
+        over = await self._batch.run(ended, [self._keep_house(steps, progress), steps.keep_ids()])
+        await self._checkpoint(steps)
         self._count_for_metrics()
-        progress.tell(self._state.counts, self._batch.in_flight, self._state.budget.cost)
+        await self._report(progress)
         if over:
             return await asyncio.to_thread(
                 finish, self._folder, self._home, self._lease, self._plan, self._asked, name=self._manifest
@@ -183,11 +190,11 @@ class BatchRun:
             return LookSchedule.from_payload(learned, poll_interval=interval, source=source)
         return LookSchedule(poll_interval=interval, source=source)
 
-    async def _engine(self, deadline: float, schedule: LookSchedule) -> Batch:
+    async def _engine(self, steps: Steps, deadline: float, schedule: LookSchedule) -> Batch:
         asked = self._asked
         return Batch(
             self._hook,
-            Steps(self._state, self._writer),
+            steps,
             Assignment(asked.base, asked.run, asked.api, self._work, asked.options, deadline),
             rows=self._rows(),
             in_flight=await asyncio.to_thread(self._rows_in_flight),
@@ -212,17 +219,17 @@ class BatchRun:
         rows = enumerate(islice(self._plan.store.rows(first), last - first + 1), first)
         return {place: row for place, row in rows if place in wanted}
 
-    async def _keep_house(self, progress: Progress) -> None:
+    async def _keep_house(self, steps: Steps, progress: Progress) -> None:
         checkpoint_at = time.monotonic() + _CHECKPOINT
         while True:
             await asyncio.sleep(_BEAT)
             self._count_for_metrics()
             if progress.is_due:
-                progress.tell(self._state.counts, self._batch.in_flight, self._state.budget.cost)
+                await self._report(progress)
             try:
                 await asyncio.to_thread(self._lease.keep)
                 if time.monotonic() >= checkpoint_at:
-                    await self._checkpoint()
+                    await self._checkpoint(steps)
                     checkpoint_at = time.monotonic() + _CHECKPOINT
             except StorageFailed as error:
                 # What must be durable is written elsewhere, and tried again there.
@@ -241,9 +248,14 @@ class BatchRun:
             self._metrics.waited(seconds)
         self._batch.waits.clear()
 
-    async def _checkpoint(self) -> None:
+    async def _report(self, progress: Progress) -> None:
+        # In a thread, as all that asks Airflow: its server may be slow, and answers one request at a time.
+        known = (self._state.counts.copy(), self._batch.in_flight, self._state.budget.cost)
+        await asyncio.to_thread(progress.tell, *known)
+
+    async def _checkpoint(self, steps: Steps) -> None:
         # The mark is the one of now: entries behind it that the state knows are told apart by their numbers. They
         # must be durable before the checkpoint says so.
-        value = {**self._state.to_checkpoint(), "mark": self._writer.mark}
-        await self._writer.flush()
+        value = self._state.to_checkpoint()
+        value["mark"] = await steps.flush()
         await asyncio.to_thread(self._plan.store.write_checkpoint, value)

@@ -103,7 +103,7 @@ class Scratch:
 
         :param use: ``known`` to the ledger, ``new`` in this plan, or any other word for another row of it.
         """
-        row = (query[""], use, key, json.dumps(query))
+        row = (query.get("", ""), use, key, json.dumps(query))
         self._database.execute("INSERT OR REPLACE INTO query VALUES (?, ?, ?, ?)", row)
 
     def known_queries(self, work: str) -> list[tuple[str, dict[str, str]]]:

@@ -17,6 +17,7 @@ from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Budget, outcome_of
 from airflow_imagepipeline.policy.ledger_entry import NOT_CHARGED, LedgerEntry, RowPhase, is_count, is_number
 
+_MOST_IDS: Final = 20_000
 _NUMBERS: Final = ("number", "cursor", "bytes", "jobs")
 _UNANSWERED: Final = "An earlier try ended before the answer to its submission was recorded."
 
@@ -38,6 +39,8 @@ class BatchState:
         """Places whose turn has come, and of which no entry says anything yet."""
         self.open: dict[int, LedgerEntry] = {}
         """Newest entry of the rows that were submitted, or may have been, and have not come to an end."""
+        self.ids: dict[str, int] = {}
+        """The newest ids of jobs that this process knows of, and the places of their rows."""
         self.counts: Counter[RowOutcome] = Counter()
         """Rows of this plan that have come to an end, by outcome."""
         self.bytes = 0
@@ -51,7 +54,7 @@ class BatchState:
         self.begun.discard(entry.index)
         earlier = self.open.pop(entry.index, None)
         was_sent = earlier is not None and earlier.phase is RowPhase.SUBMITTING
-        if entry.phase is RowPhase.SUBMITTING and not was_sent:
+        if entry.phase is RowPhase.SUBMITTING and not was_sent and entry.attempts:
             self.budget.count()
         if was_sent and entry.phase in NOT_CHARGED:
             self.budget.give_back()
@@ -60,6 +63,8 @@ class BatchState:
             self._pay(entry)
         if entry.phase is RowPhase.WITHDRAWN:
             self.begun.add(entry.index)
+        if entry.phase is RowPhase.SUBMITTED and entry.job_id is not None:
+            self._know(entry.job_id, entry.index)
         # A withdrawn redo must not forget the job that was paid before it.
         is_kept = entry.phase is RowPhase.AGAIN or (entry.phase is RowPhase.WITHDRAWN and entry.attempts > 0)
         if entry.is_under_way or is_kept:
@@ -67,8 +72,13 @@ class BatchState:
         elif entry.phase is not RowPhase.WITHDRAWN:
             self._end(entry)
 
+    def _know(self, job_id: str, place: int) -> None:
+        self.ids[job_id] = place
+        if len(self.ids) > _MOST_IDS:
+            del self.ids[next(iter(self.ids))]
+
     def _end(self, entry: LedgerEntry) -> None:
-        self.counts[outcome_of(entry.phase)] += 1
+        self.counts[outcome_of(entry)] += 1
         self.bytes += sum(int(image.get("bytes", 0)) for image in entry.images)
         self._pay(entry)
 
@@ -145,9 +155,11 @@ class BatchState:
         ):
             msg = f"not a checkpoint of a batch: {cleaned(repr(checkpoint), 80)}"
             raise ValueError(msg)
-        self.number, self.cursor, self.bytes, self.budget.jobs = numbers
-        self.begun, self.stopped, self.budget.cost = set(begun), stopped, float(cost)
+        self.number, self.cursor, self.bytes, jobs = numbers
+        self.budget.resume(jobs, cost)
+        self.begun, self.stopped = set(begun), stopped
         self.open = {entry.index: entry for entry in map(LedgerEntry.from_payload, entries)}
+        self.ids = {entry.job_id: place for place, entry in self.open.items() if entry.job_id is not None}
         self.counts.update({RowOutcome(outcome): count for outcome, count in counts.items()})
 
 

@@ -39,14 +39,12 @@ class SourceRow:
     :param tag: what storage says of the input where a listing gave it for free (``ETag:size`` on S3); else empty.
     :param below: name of a file below the folder that was read; else empty.
     :param was: the address that version 0.1.0 gave the file, where it was another one; else empty.
-    :param invalid: why there is no image in it, where that is known for free.
     """
 
     columns: Mapping[str, Any] = field(repr=False)
     tag: str = ""
     below: str = ""
     was: str = ""
-    invalid: str = ""
 
 
 def row_of(columns: Mapping[Any, Any]) -> SourceRow:

@@ -25,7 +25,7 @@ from airflow_imagepipeline.contract.answers import (
 )
 from airflow_imagepipeline.contract.api import EDIT_IMAGE, Api, JobStatus, checked_job_id, is_same_job_id
 from airflow_imagepipeline.contract.errors import Malformed, Uncertain, WrongAnswer
-from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in, estimate_in
+from airflow_imagepipeline.contract.job import Job, JobHandle, cost_in, estimate_in, has_odd_price
 from airflow_imagepipeline.contract.text import cleaned
 
 T = TypeVar("T")
@@ -239,6 +239,7 @@ def _job(handle: JobHandle, value: Mapping[str, Any], response: ApiResponse, *, 
         download_urls=links if status is JobStatus.SUCCESS else (),
         **(_failure(handle.api, value) if status is JobStatus.FAILURE else {}),
         cost=cost_in(value),
+        has_odd_price=has_odd_price(value),
         status_word=shown if known is None else "",
         retry_after=retry_after(response) or 0.0,
         estimated_seconds=estimate_in(value),

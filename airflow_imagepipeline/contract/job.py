@@ -12,7 +12,12 @@ from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE, Api, JobStat
 from airflow_imagepipeline.contract.errors import Malformed
 
 _log: Final = logging.getLogger(__name__)
-_COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd")
+
+COST_UNUSABLE: Final = "cost_unusable"
+"""Stands in what is kept of an answer's words on money, where :attr:`Job.has_odd_price` is true."""
+_COST_FIELDS: Final = ("cost_usd", "credits_charged", "credits_amount", "balance_remaining_usd", COST_UNUSABLE)
+_MOST_MONEY: Final = 1_000_000.0
+"""Dollars or credits that one job can cost at most; what is more is no price."""
 _DAY: Final = 86_400.0
 
 
@@ -70,10 +75,25 @@ class JobHandle:
             raise ValueError(str(exc)) from exc
 
 
+def amount_of(value: object) -> float | None:
+    """Return a number from outside that steers money: from 0 to a million, and no boolean; None when it is none."""
+    return value if _is_number(value) and 0 <= value <= _MOST_MONEY else None
+
+
 def cost_in(payload: Mapping[str, Any]) -> dict[str, float | bool]:
-    """Return what an answer, or a payload of ours, says of money: numbers that JSON can carry, and booleans."""
-    said = {name: payload.get(name) for name in _COST_FIELDS}
-    return {name: value for name, value in said.items() if isinstance(value, bool) or _is_number(value)}
+    """Return what an answer, or a payload of ours, says of money, by the vendor's names, if it can be meant."""
+    return {name: payload[name] for name in _COST_FIELDS if _is_of_money(name, payload.get(name))}
+
+
+def has_odd_price(payload: Mapping[str, Any]) -> bool:
+    """Tell whether an answer names a price that can be none: below 0, a text, 1e308."""
+    return payload.get("cost_usd") is not None and amount_of(payload["cost_usd"]) is None
+
+
+def _is_of_money(name: str, value: object) -> bool:
+    if name == "balance_remaining_usd":
+        return _is_number(value)
+    return isinstance(value, bool) if name in {"credits_charged", COST_UNUSABLE} else amount_of(value) is not None
 
 
 def estimate_in(payload: Mapping[str, Any]) -> float | None:
@@ -98,6 +118,7 @@ class Job:
     :param reason_code: the vendor's code for a failure; empty when none was given.
     :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
     :param cost: what the answer says of money, by the vendor's names (``cost_usd``, ``credits_amount``, ...).
+    :param has_odd_price: whether the answer names a price that can be none, which ``cost`` lacks.
     :param retry_after: seconds in which the API asked not to be looked at again; 0 when it did not ask.
     :param estimated_seconds: how long the vendor says that the job takes in all; None when it does not say.
     """
@@ -110,8 +131,14 @@ class Job:
     reason_code: str = ""
     retryable: bool | None = None
     cost: Mapping[str, float | bool] = field(default_factory=dict)
+    has_odd_price: bool = False
     retry_after: float = 0.0
     estimated_seconds: float | None = None
+
+    @property
+    def kept_cost(self) -> dict[str, float | bool]:
+        """What is kept of the cost where money is counted by it."""
+        return {**self.cost, **({COST_UNUSABLE: True} if self.has_odd_price else {})}
 
     def first(self, asked_for: int | None) -> Job:
         """

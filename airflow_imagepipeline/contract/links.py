@@ -16,7 +16,8 @@ from airflow_imagepipeline.contract.text import cleaned
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\\]|[^\x21-\x7e]")
 _LONGEST_LINK: Final = 4096
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
-_S3_OBJECT: Final = re.compile(r"s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]/.+", re.DOTALL)
+# Buckets of the first years have capital letters, underscores and up to 255 characters.
+_S3_OBJECT: Final = re.compile(r"s3://[A-Za-z0-9._\-]{3,255}/.+", re.DOTALL)
 
 # What browsers leave in a path or a query as it is, "%" included; the rest of ASCII they quote.
 _KEPT: Final = "!#$%&'()*+,-./:;=?@[\\]^_|~"

@@ -233,6 +233,8 @@ def gif_size(file: BinaryIO, copy: BinaryIO | None = None) -> Size:
             _skip(file, _gif_table(_exactly(file, 1)[0]) + 1)
         elif block == _GIF_EXTENSION:
             _skip(file, 1)
+        elif not block:
+            continue  # some programs leave zeros between two blocks, and every decoder skips them
         else:
             damaged("a block is of no known kind")
         while length := _exactly(file, 1)[0]:

@@ -35,6 +35,21 @@ def refuse_files(addresses: Iterable[str], *, upload: bool) -> None:
             raise InvalidParameters(msg)
 
 
+def refuse_unopenable(addresses: Iterable[str], aws_conn_id: str | None) -> None:
+    """
+    Refuse objects that the vendor could not open by a signed link; each is asked for by one request.
+
+    :raises InvalidParameters: naming the object, with the store's reason and what to do.
+    :raises NotSent: when the storage does not answer for now.
+    """
+    if objects := list(filter(_is_object, addresses)):
+        from airflow_imagepipeline.storage.inputs import InputTags
+
+        tags = InputTags(aws_conn_id)
+        for address in dict.fromkeys(objects):
+            tags.of(address)
+
+
 def links_for(
     addresses: Iterable[str],
     hook: ImagePipelineHook,
@@ -58,10 +73,11 @@ def links_for(
     wanted = dict.fromkeys(addresses)
     files = [address for address in wanted if is_file(address) or (upload and _is_object(address))]
     links = _uploaded(files, hook, aws_conn_id, {} if digests is None else digests) if files else {}
-    for address in filter(_is_object, wanted.keys() - links.keys()):
-        from airflow_imagepipeline.storage.s3 import signed_link
+    if objects := [address for address in wanted if _is_object(address) and address not in links]:
+        from airflow_imagepipeline.storage.s3 import S3Signer
 
-        links[address] = signed_link(address, aws_conn_id, int(min(seconds, LONGEST_SIGNATURE)))
+        signer = S3Signer(aws_conn_id)
+        links |= {address: signer.link(address, int(min(seconds, LONGEST_SIGNATURE))) for address in objects}
     return links
 
 

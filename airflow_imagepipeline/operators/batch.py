@@ -80,6 +80,9 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
     :param on_invalid_row: ``fail`` submits nothing when a row is invalid; ``skip`` leaves such rows out.
     :param accept: what a result must be, see :class:`Acceptance`; ``{}`` takes the defaults, None checks nothing. What
         does not pass is put into ``<destination>/rejected``.
+    :param redo_failed: how often a job that failed is submitted again in the same run, after some seconds and inside
+        the budget: one that the vendor calls worth another try (its ``retryable``, else its page's list of codes), and
+        has not charged. (templated)
     :param redo_rejected: how often a rejected row is submitted again, with another seed and inside the budget; rows
         with a seed of their own are not. (templated)
     :param provenance: write next to each image, as ``<file>.json``, what it was made from.
@@ -107,6 +110,7 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         "ledger",
         "max_jobs",
         "max_cost",
+        "redo_failed",
         "redo_rejected",
         "plan_only",
         "imagepipeline_conn_id",
@@ -117,6 +121,7 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
 
     parameters_class: ClassVar[type[JobParameters]]
     upload_inputs: bool = False
+    _batch: BatchRun | None = None
 
     def __init__(
         self,
@@ -137,6 +142,7 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         on_empty: str = "fail",
         on_invalid_row: str = "fail",
         accept: Mapping[str, Any] | None = None,
+        redo_failed: int | str = 1,
         redo_rejected: int | str = 0,
         provenance: bool = True,
         contact_sheet: bool = False,
@@ -169,6 +175,7 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         self.on_empty = on_empty
         self.on_invalid_row = on_invalid_row
         self.accept = accept
+        self.redo_failed = redo_failed
         self.redo_rejected = redo_rejected
         self.provenance = provenance
         self.contact_sheet = contact_sheet
@@ -211,7 +218,9 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         return self._go_on(context, told)
 
     def on_kill(self) -> None:
-        """Log only: the API has no way to cancel jobs."""
+        """Log only, ids that are not recorded yet, too: the API has no way to cancel jobs."""
+        for job_id in self._batch.unrecorded() if self._batch else ():
+            self.log.error("Job %s is paid for, and is not recorded yet.", job_id)
         self.log.warning(
             "The API cannot cancel jobs in flight: they may still finish and be billed; a retry lands them."
         )
@@ -224,7 +233,7 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
             deadline = time.time() + seconds_allowed(self) if told is None else told.deadline
             options = checked_options(self, may_defer=told is None or not told.message)
             is_plan_only = checked_flag("plan_only", self.plan_only)
-            run = open_batch(self, context, options)
+            self._batch = run = open_batch(self, context, options)
             if is_plan_only:
                 return self._report(run)
             self._refuse_change(run, told)

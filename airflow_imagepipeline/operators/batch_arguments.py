@@ -31,7 +31,7 @@ _CHOICES: Final[Mapping[str, tuple[str, str]]] = {
 }
 _OPTIONS: Final = (
     *("max_in_flight", "submit_concurrency", "max_jobs", "max_cost", "price_per_job", "poll_interval", "job_timeout"),
-    *("defer_after", "overwrite", "redo_rejected", "link_identity"),
+    *("defer_after", "overwrite", "redo_failed", "redo_rejected", "link_identity"),
 )
 _FLAGS: Final = ("plan_only", "overwrite", "provenance", "contact_sheet", "deferrable", "upload_inputs")
 _WORDS: Final[Mapping[str, bool]] = {
@@ -97,9 +97,10 @@ def checked_options(task: ImagePipelineBatchOperator, *, may_defer: bool) -> Bat
 
 
 def _checked(values: Mapping[str, Any]) -> BatchOptions:
-    numbers = {"max_jobs": int, "redo_rejected": int, "max_cost": float}
+    numbers = {"max_jobs": int, "redo_failed": int, "redo_rejected": int, "max_cost": float}
     read = {name: _read(values[name], kind) for name, kind in numbers.items()}
-    read["redo_rejected"] = read["redo_rejected"] or 0
+    # A template that was rendered to nothing asks for what is usual.
+    read |= {name: getattr(BatchOptions, name) for name in ("redo_failed", "redo_rejected") if read[name] is None}
     identity = checked_identity(values["link_identity"])
     return BatchOptions.checked(
         {**values, **read, "link_identity": identity, "landing_concurrency": BatchOptions.landing_concurrency}

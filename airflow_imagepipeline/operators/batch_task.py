@@ -18,7 +18,7 @@ from airflow_imagepipeline.batch.lease_keeping import taken_ledger
 from airflow_imagepipeline.batch.plan_making import Asked
 from airflow_imagepipeline.batch.planning import planned_rows
 from airflow_imagepipeline.batch.run import MANIFESTS, BatchRun
-from airflow_imagepipeline.batch.work import Work
+from airflow_imagepipeline.batch.steps import Work
 from airflow_imagepipeline.compat import task_state_store
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.links import checked_identity
@@ -67,8 +67,8 @@ def open_batch(task: ImagePipelineBatchOperator, context: Mapping[str, Any], opt
     home = open_folder(_home(task, shard), task.aws_conn_id)
     work = _work(task, context, options, folder)
     _warn_of_date(task, context)
+    home.prepare(write_once=True)
     folder.prepare()
-    home.prepare()
     owner = Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
     asked = _asked(task, ti, owner, home, options)
     ledger = taken_ledger(home, owner, lambda other: _is_over(ti, other))
@@ -88,7 +88,8 @@ def _work(task: ImagePipelineBatchOperator, context: Mapping[str, Any], options:
         lander = Lander(task.hook, folder, parameters, overwrite=overwrite, gate=gate, provenance=provenance)
         return lander.land(row, job)
 
-    return Work(parameters, _Links(task).of, land)
+    links = _Links(task)
+    return Work(parameters, links.uploaded, links.signed, land)
 
 
 def _asked(task: ImagePipelineBatchOperator, ti: Any, owner: Owner, home: Folder, options: BatchOptions) -> Asked:
@@ -210,9 +211,17 @@ class _Links:
         self._task = task
         self._signer = S3Signer(task.aws_conn_id)
 
-    def of(self, parameters: JobParameters) -> dict[str, str]:
-        """Return them by the addresses of the inputs."""
-        task, inputs = self._task, parameters.inputs()
-        if task.upload_inputs or not all(address.startswith("s3://") for address in inputs):
-            return links_for(inputs, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=task.upload_inputs)
-        return {address: self._signer.link(address, int(LONGEST_SIGNATURE)) for address in inputs}
+    def uploaded(self, parameters: JobParameters) -> dict[str, str]:
+        """Return those of the inputs that the vendor is given a copy of, by their addresses."""
+        task = self._task
+        files = [one for one in parameters.inputs() if task.upload_inputs or not self._is_signed(one)]
+        return links_for(files, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=task.upload_inputs)
+
+    def signed(self, parameters: JobParameters) -> dict[str, str]:
+        """Return those of the other private inputs, by their addresses: signed now."""
+        signed = [] if self._task.upload_inputs else filter(self._is_signed, parameters.inputs())
+        return {address: self._signer.link(address, int(LONGEST_SIGNATURE)) for address in signed}
+
+    @staticmethod
+    def _is_signed(address: str) -> bool:
+        return address.startswith("s3://")

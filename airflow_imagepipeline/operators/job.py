@@ -20,7 +20,7 @@ from airflow_imagepipeline.contract.job_parameters import JobParameters, is_unse
 from airflow_imagepipeline.contract.result import JobResult, done_sentence
 from airflow_imagepipeline.exceptions import submission_failure, wait_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
-from airflow_imagepipeline.landing.inputs import links_for, refuse_files
+from airflow_imagepipeline.landing.inputs import links_for, refuse_files, refuse_unopenable
 from airflow_imagepipeline.landing.landing import refuse_rejected
 from airflow_imagepipeline.links.storage import LandedImageLink
 from airflow_imagepipeline.operators.delivery import Delivery
@@ -223,6 +223,8 @@ class ImagePipelineJobOperator(RowsStayData, BaseOperator):
 
         try:
             self.hook.refuse_unfit_request(parameters.to_payload({}))
+            if not upload:
+                refuse_unopenable(inputs, self.aws_conn_id)
             ready = links()
         except ImagePipelineError as error:
             raise submission_failure(error, RequestKind.UPLOAD) from error

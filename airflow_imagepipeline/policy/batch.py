@@ -7,10 +7,12 @@ on with the frozen plan, in which every row's treatment stands.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
+from airflow_imagepipeline.contract.job import COST_UNUSABLE, amount_of
 from airflow_imagepipeline.contract.manifest import GOOD, LEFT_OUT, RowOutcome
 from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase
 
@@ -59,7 +61,7 @@ def treatment_of(earlier: LedgerEntry | None, *, plan: str, run: str, is_cleared
     is_redone = is_cleared and is_decided_anew
     if earlier.phase in _UNKNOWN:
         return Treatment.SUBMIT if is_redone else Treatment.UNCERTAIN
-    if earlier.phase in {RowPhase.REFUSED, RowPhase.FAILED}:
+    if earlier.last_end in {RowPhase.REFUSED, RowPhase.FAILED}:
         is_useless = earlier.retryable is False and earlier.reason_code not in OUT_OF_CREDITS
         # Another run may have tried since; what this one has paid for is not paid again without a human.
         is_tried = not is_cleared and spent_by(run, earlier, 0.0)[0] > 0
@@ -79,15 +81,14 @@ _OUTCOMES: Final[Mapping[RowPhase, RowOutcome]] = {
     RowPhase.LANDED: RowOutcome.LANDED,
     RowPhase.FILTERED: RowOutcome.FILTERED,
     RowPhase.REJECTED: RowOutcome.REJECTED,
-    RowPhase.AGAIN: RowOutcome.REJECTED,
     RowPhase.FAILED: RowOutcome.FAILED,
     RowPhase.LOST: RowOutcome.FAILED,
 }
 
 
-def outcome_of(phase: RowPhase) -> RowOutcome:
-    """Return what a row counts as whose work was left in a phase at the end of a run."""
-    return _OUTCOMES[phase]
+def outcome_of(entry: LedgerEntry) -> RowOutcome:
+    """Return what a row counts as whose work was left like this at the end of a run."""
+    return _OUTCOMES[entry.last_end]
 
 
 def is_good_enough(counts: Mapping[RowOutcome, int], min_success_ratio: float) -> bool:
@@ -122,15 +123,27 @@ class Budget:
         self._max_cost = max_cost
         self._price = price or 0.0
 
-    def has_room(self, beside: int = 0) -> bool:
+    def resume(self, jobs: Any, cost: Any) -> None:
+        """
+        Go on from what was counted before, and read back.
+
+        :raises ValueError: when these are no such numbers: nobody would know what may still be spent.
+        """
+        is_number = isinstance(cost, int | float) and not isinstance(cost, bool)
+        if type(jobs) is not int or jobs < 0 or not is_number or not -_EPSILON <= cost < math.inf:
+            msg = f"not what a run has spent: {ascii(jobs)[:40]} jobs, {ascii(cost)[:40]}"
+            raise ValueError(msg)
+        self.jobs, self.cost = jobs, float(cost)
+
+    def has_room(self, others: int = 0) -> bool:
         """
         Tell whether one more submission may be sent.
 
-        :param beside: submissions that are being prepared, and for which there must be room, too.
+        :param others: submissions that are being prepared, and not counted yet.
         """
-        if self._max_jobs is not None and self.jobs + beside >= self._max_jobs:
+        if self._max_jobs is not None and self.jobs + others >= self._max_jobs:
             return False
-        return self._max_cost is None or self.cost + self._price * (beside + 1) <= self._max_cost + _EPSILON
+        return self._max_cost is None or self.cost + self._price * (1 + others) <= self._max_cost + _EPSILON
 
     def part_of(self, jobs: int) -> int:
         """Return how many of these jobs may be submitted, at the price that is assumed."""
@@ -158,11 +171,21 @@ class Budget:
 
 
 def price_of(cost: Mapping[str, float | bool], assumed: float) -> float:
-    """Return what a job has cost: what the vendor says, or the price that is assumed."""
-    said = cost.get("cost_usd")
-    if isinstance(said, int | float) and not isinstance(said, bool):
-        return float(said)
-    return 0.0 if cost.get("credits_charged") is False else assumed
+    """Return what a job has cost: what the vendor says, or the price that is assumed where that can be no price."""
+    said = amount_of(cost.get("cost_usd"))
+    if said is not None:
+        return said
+    return 0.0 if cost.get("credits_charged") is False and not _is_odd(cost) else assumed
+
+
+def is_free(cost: Mapping[str, float | bool]) -> bool:
+    """Tell whether nothing in what the vendor says of a job hints at a charge."""
+    return cost.get("credits_charged") is not True and not _is_odd(cost) and price_of(cost, 0.0) == 0
+
+
+def _is_odd(cost: Mapping[str, float | bool]) -> bool:
+    # A ledger of 0.1.0 may hold a price that is none.
+    return COST_UNUSABLE in cost or ("cost_usd" in cost and amount_of(cost["cost_usd"]) is None)
 
 
 def spent_by(run: str, entry: LedgerEntry, price: float) -> tuple[int, float]:
@@ -171,12 +194,13 @@ def spent_by(run: str, entry: LedgerEntry, price: float) -> tuple[int, float]:
 
     :param price: what a job is taken to cost until the vendor says.
     """
-    jobs, cost = entry.spent.get(run, (0, 0.0))
+    jobs, said = entry.spent.get(run, (0, 0.0))
+    cost = price * jobs if (known := amount_of(said)) is None else known
     if entry.run != run:
         return int(jobs), cost
     # What the vendor says of a job that is not landed yet is settled when it is.
-    said = {} if entry.is_under_way else entry.cost
-    return entry.attempts, cost + (entry.attempts - jobs) * price_of(said, price)
+    last = {} if entry.is_under_way else entry.cost
+    return entry.attempts, cost + (entry.attempts - jobs) * price_of(last, price)
 
 
 def spent_before(entry: LedgerEntry, price: float) -> dict[str, Sequence[float]]:

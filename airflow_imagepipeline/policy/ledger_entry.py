@@ -29,7 +29,7 @@ class RowPhase(StrEnum):
     FILTERED = "filtered"
     REJECTED = "rejected"
     AGAIN = "again"
-    """Rejected, and to be submitted once more in the same run, with another seed."""
+    """Rejected or failed, and to be submitted once more in the same run."""
     FAILED = "failed"
     LOST = "lost"
     """The API does not know the job, or will not speak of it."""
@@ -51,6 +51,7 @@ class LedgerEntry:
     :param plan: name of the plan that wrote this.
     :param run: names the DAG run's task that wrote this, whatever the try.
     :param attempts: submissions of this run that were, or may have been, accepted.
+    :param failed: how many of them failed at the vendor and were followed by another one in the same plan.
     :param submitted_at: seconds since the epoch, as ``finished_at`` and ``landed_at``.
     :param images: payloads of :class:`LandedImage`.
     :param retryable: whether the vendor says that the same request may succeed; None when that is not known.
@@ -69,6 +70,7 @@ class LedgerEntry:
     run: str
     phase: RowPhase
     attempts: int = 0
+    failed: int = 0
     seed: int | None = None
     job_id: str | None = None
     submitted_at: float | None = None
@@ -89,6 +91,13 @@ class LedgerEntry:
     def is_under_way(self) -> bool:
         """Tell whether the work may still bring an image."""
         return self.phase in _UNDER_WAY
+
+    @property
+    def last_end(self) -> RowPhase:
+        """The phase, or how the last job ended of work that is to be submitted again."""
+        if self.phase is not RowPhase.AGAIN:
+            return self.phase
+        return RowPhase.REJECTED if self.images else RowPhase.FAILED
 
     def handle(self, api: Api) -> JobHandle:
         """
@@ -163,6 +172,7 @@ _OF_TYPE: Final[Mapping[str, Callable[[Any], bool]]] = {
     "float | None": lambda value: value is None or is_number(value),
     "bool | None": lambda value: value is None or isinstance(value, bool),
     "Sequence[Mapping[str, Any]]": lambda value: isinstance(value, list | tuple) and all(map(_is_image, value)),
+    "Mapping[str, str]": lambda value: _is_named(value, _is_text),
     "Mapping[str, Any]": lambda value: _is_named(value, lambda _: True),
     "Mapping[str, float | bool]": lambda value: _is_named(value, lambda one: isinstance(one, bool) or is_number(one)),
     "Mapping[str, Sequence[float]]": lambda value: _is_named(value, _is_spent),

@@ -205,5 +205,7 @@ def _busy(files: CountedFolder, lease: Lease) -> LedgerBusy:
     until = datetime.fromtimestamp(lease.expires_at, UTC).isoformat(" ", "seconds")
     return LedgerBusy(
         f"The ledger {files.uri} is in use by {lease.owner}, until {until} or longer if it goes on: nothing was "
-        "submitted. A retry may find it free; give this task another ledger folder if both are to run at once."
+        "submitted. A retry may find it free. Let one run at a time use a ledger: set max_active_runs=1 in the DAG, "
+        "and give `airflow backfill create` --max-active-runs 1; tasks that are to run at once need a ledger= or "
+        "shard= each."
     )

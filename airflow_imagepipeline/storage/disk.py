@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
 import os
 import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import unquote
+
+from airflow_imagepipeline.contract.text import cleaned
 
 _LOCAL: Final = re.compile(r"(?P<url>file:(?://(?:localhost)?(?=/)|(?=/(?!/))))|(?=/)", re.IGNORECASE)
 UNFINISHED: Final = ".unfinished"
 """How the name of a file ends that is still being written; it begins with a dot."""
+
+_CHUNK: Final = 64 * 1024
+_UNSUPPORTED: Final = frozenset(
+    getattr(errno, name) for name in ("EACCES", "EINVAL", "EMLINK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EPERM", "EXDEV")
+)
+"""How mounts refuse what they have no means for."""
 
 
 def one_address(address: str) -> str:
@@ -60,44 +71,103 @@ def children(folder: str) -> Iterator[tuple[str, int | None]]:
                 yield entry.name, None if entry.is_dir() else entry.stat().st_size
 
 
-def created(target: Path, content: bytes) -> bool:
-    """Write a file if there is none of the name; tell whether it was this call that did."""
-    with _written_beside(target, content) as unfinished:
-        try:
-            # Unlike a rename, a second name for the file is refused when the name is taken.
-            os.link(unfinished, target)
-        except FileExistsError:
+def stored(target: Path, source: BinaryIO, *, once: bool, sha256: str = "") -> bool:
+    """
+    Write a file; with ``once`` only if there is none of the name, else return False.
+
+    :param sha256: hexadecimal digest that the bytes must have.
+    :raises ValueError: when they have another.
+    """
+    with _written_beside(target, source, sha256) as unfinished:
+        if once and not _named_once(unfinished, target):
             return False
+        if not once:
+            unfinished.replace(target)
     _keep_names(target.parent)
     return True
 
 
-def replace(target: Path, content: bytes) -> None:
-    """Write a file in place of any that has the name."""
-    with _written_beside(target, content) as unfinished:
-        unfinished.replace(target)
-    _keep_names(target.parent)
+def why_not_exclusive(folder: Path) -> str:
+    """Return why a name cannot be given once for certain in a folder; empty where it can."""
+    with _written_beside(folder / "links", io.BytesIO(), "") as unfinished:
+        other = unfinished_beside(folder / "links")
+        try:
+            os.link(unfinished, other)
+        except OSError as exc:
+            if exc.errno not in _UNSUPPORTED:
+                raise
+            return f"hard links: {said(exc)}"
+        finally:
+            other.unlink(missing_ok=True)
+    return ""
+
+
+def said(error: Exception) -> str:
+    """Return an error of a file system in its own words: its code and its sentence, or what the library says."""
+    number, sentence = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
+    code = errno.errorcode.get(number or 0, type(error).__name__)
+    return cleaned(f"{code}: {sentence}" if sentence else code)
+
+
+def _named_once(finished: Path, target: Path) -> bool:
+    try:
+        # Unlike a rename, a second name for the file is refused when the name is taken.
+        os.link(finished, target)
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        if exc.errno not in _UNSUPPORTED:
+            raise
+        return _claimed(finished, target)
+    return True
+
+
+def _claimed(finished: Path, target: Path) -> bool:
+    # The name is claimed by an empty file first. One that is there was left by a process that died in between.
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError:
+        if target.stat().st_size:
+            return False
+    finished.replace(target)
+    return True
 
 
 @contextmanager
-def _written_beside(target: Path, content: bytes) -> Iterator[Path]:
+def _written_beside(target: Path, source: BinaryIO, sha256: str) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = unfinished_beside(target)
     try:
         with unfinished.open("wb") as sink:
-            sink.write(content)
+            digest = copied(source, sink)
             sink.flush()
             # Named before its bytes are on the disk, a file may be empty after a power failure.
             os.fsync(sink.fileno())
+        if sha256 not in {"", digest}:
+            msg = "the bytes changed on this machine"
+            raise ValueError(msg)
         yield unfinished
     finally:
         unfinished.unlink(missing_ok=True)
 
 
+def copied(source: BinaryIO, sink: BinaryIO) -> str:
+    """Copy bytes, and return their SHA-256 (hexadecimal)."""
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+        sink.write(chunk)
+    return digest.hexdigest()
+
+
 def _keep_names(folder: Path) -> None:
-    # A name is on the disk when its folder is.
-    descriptor = os.open(folder, os.O_RDONLY)
+    # A name is on the disk when its folder is. Not every mount can say so of a folder.
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        if exc.errno not in _UNSUPPORTED:
+            raise

@@ -70,13 +70,13 @@ class Listed:
     :param name: relative to the folder.
     :param size: bytes.
     :param tag: what changes with the content (the ETag, without quotes); empty where the storage has none.
-    :param archived: the storage class of an object that must be restored before it can be read; empty for all others.
+    :param is_readable: whether it can be read at once, as far as the listing shows: it has bytes and is not archived.
     """
 
     name: str
     size: int
     tag: str
-    archived: str = ""
+    is_readable: bool = True
 
 
 class Folder(ABC):
@@ -94,10 +94,12 @@ class Folder(ABC):
         return f"{self.uri}/{name}"
 
     @abstractmethod
-    def prepare(self) -> None:
+    def prepare(self, *, write_once: bool = False) -> None:
         """
         Make sure that the folder can be written, by writing the marker once.
 
+        :param write_once: refuse a store of which it shows that :meth:`create` is not exclusive there, as a ledger
+            needs it. Of what is neither S3 nor a disk, nothing is known.
         :raises DestinationUnusable: when it cannot.
         :raises StorageFailed: when that is not known, as the storage does not answer well.
         """
@@ -180,6 +182,14 @@ class Folder(ABC):
 
         :raises StorageFailed: when one could not be removed.
         """
+
+    def not_exclusive(self, reason: str) -> DestinationUnusable:
+        """Return the error for a place where files cannot be written once, which a ledger needs."""
+        return DestinationUnusable(
+            f"ledger {self.uri}: two processes that write one file at once may both succeed there ({reason}), so "
+            "that both would pay for the same work. Nothing was submitted. Set ledger= to a folder elsewhere: on S3, "
+            "on another store that knows If-None-Match, or on a disk with hard links that all workers share."
+        )
 
     def already_there(self, name: str) -> AlreadyThere:
         """Return the error for a name that another file has."""

@@ -1,28 +1,29 @@
-"""Read an input image or a table of them, and tell by what an input can be known again."""
+"""Read an input image or a table of them; ask whether the vendor can open an input, and by what it is known again."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters, NotSent
 from airflow_imagepipeline.contract.text import cleaned
-from airflow_imagepipeline.storage import disk
 
 LARGEST_INPUT: Final = 20 * 1000 * 1000
 """Bytes of one upload at most, as the vendor's page says."""
 
-ARCHIVED: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-"""Storage classes of objects that must be restored before anybody can read them (GLACIER_IR is none)."""
-_RESTORED: Final = 'ongoing-request="false"'
 _CHUNK: Final = 32 * 1024
 _NOT_FOUND: Final = 404
-_UNEXPLAINED: Final = frozenset({400, 403})
-_OF_THE_OBJECT: Final = frozenset(
-    {"AccessDenied", "InvalidBucketName", "InvalidObjectState", "KeyTooLongError", "NoSuchBucket", "NoSuchKey"}
+_OF_THE_OBJECT: Final = re.compile(
+    r"AccessDenied|AllAccessDisabled|Invalid(BucketName|ObjectState|Request)|KeyTooLongError|KMS\..+|MethodNotAllowed|"
+    "NoSuch(Bucket|Key)"
+)
+_WAY_OUT: Final = "check the address, its permissions and the connection"
+_REQUESTER_PAYS: Final = (
+    "; of a requester-pays bucket, set RequestPayer in the connection's extra_args, and upload_inputs"
 )
 _OF_THE_FILE: Final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -59,31 +60,36 @@ def opened_input(address: str, aws_conn_id: str | None) -> Iterator[BinaryIO]:
         raise
     except Exception as exc:
         # Every storage has errors of its own; none of them may end as a stack trace.
-        raise _unreadable(address, exc, lasting=not _may_pass(exc)) from exc
+        raise _unreadable(address, exc, aws_conn_id, lasting=not _may_pass(exc)) from exc
 
 
 class InputTags:
     """
-    By what the bytes of inputs can be known again.
+    Whether the vendor can open inputs, as far as that is known for free, and by what their bytes are known again.
 
     It serves many threads with one client.
 
     :param aws_conn_id: connection for ``s3://``.
+    :param upload: whether the vendor gets a copy of an object, not a signed link to it.
     """
 
-    def __init__(self, aws_conn_id: str | None) -> None:
+    def __init__(self, aws_conn_id: str | None, *, upload: bool = False) -> None:
         from airflow_imagepipeline.storage.s3_client import LazyS3Client
 
         self._aws_conn_id = aws_conn_id
+        self._upload = upload
         self._client = LazyS3Client(aws_conn_id)
 
     def of(self, address: str) -> str:
         """
         Return an object's ``ETag:size``, a file's SHA-256 (hex).
 
+        An object is asked for by one request that reads its first byte, as the vendor will: unlike a HEAD it needs the
+        right to decrypt, finds what is archived, and is refused with a sentence.
+
         :param address: as for :func:`copy_input`.
-        :raises InvalidParameters: when there is no such input, when it may not be read, or is a file that is larger
-            than the vendor takes.
+        :raises InvalidParameters: when there is no such input, when it is empty, may not be read or not be opened by a
+            signed link, or is a file that is larger than the vendor takes.
         :raises NotSent: when the storage does not answer well, or answers nobody: that says nothing of this input.
         """
         return self._of_object(address) if address.startswith("s3://") else self._of_file(address)
@@ -91,32 +97,28 @@ class InputTags:
     def _of_object(self, address: str) -> str:
         from botocore.exceptions import ParamValidationError
 
+        from airflow_imagepipeline.storage.s3_client import code_of, status_of
+
         bucket, _, key = address.removeprefix("s3://").partition("/")
         try:
-            found = self._client.get().head_object(Bucket=bucket, Key=key)
+            found = self._client.get().get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
+            found["Body"].close()
         except Exception as exc:
-            lasting = isinstance(exc, ParamValidationError) or self._is_of_the_object(exc, bucket, key)
-            raise _unreadable(address, exc, lasting=lasting) from exc
-        kind = found.get("StorageClass", "")
-        refuse_unreadable(address, found["ContentLength"], "" if _RESTORED in found.get("Restore", "") else kind)
-        return f"{found['ETag'].strip(chr(34))}:{found['ContentLength']}"
-
-    def _is_of_the_object(self, error: Exception, bucket: str, key: str) -> bool:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        if not isinstance(error, ClientError):
-            return False
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if status not in _UNEXPLAINED:
-            return bool(status == _NOT_FOUND)
-        # A HEAD has no body: whether the object or the credentials are refused, only the answer to a GET tells.
-        try:
-            self._client.get().get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
-        except ClientError as exc:
-            return exc.response.get("Error", {}).get("Code") in _OF_THE_OBJECT
-        except BotoCoreError:
-            pass
-        return False
+            if code_of(exc) == "InvalidRange":
+                raise _empty(address) from exc
+            is_of_object = _OF_THE_OBJECT.fullmatch(code_of(exc)) or status_of(exc) == _NOT_FOUND
+            lasting = bool(is_of_object) or isinstance(exc, ParamValidationError)
+            raise _unreadable(address, exc, self._aws_conn_id, lasting=lasting) from exc
+        size = int(found.get("ContentRange", "").rpartition("/")[2] or found["ContentLength"])
+        if not size:
+            raise _empty(address)
+        if not self._upload and (header := _header_needed(found)):
+            msg = (
+                f"{cleaned(address, 120)} {header}, which no signed link can bring along: set upload_inputs=True where "
+                "the endpoint takes uploads, or copy the object to another bucket."
+            )
+            raise InvalidParameters(msg)
+        return f"{found['ETag'].strip(chr(34))}:{size}"
 
     def _of_file(self, address: str) -> str:
         digest, size = hashlib.sha256(), 0
@@ -130,42 +132,34 @@ class InputTags:
                 raise
             # An error that is not known may be the whole storage's.
             raise NotSent(str(exc)) from exc
+        if not size:
+            raise _empty(address)
         if size > LARGEST_INPUT:
             raise _too_large(address)
-        refuse_unreadable(address, size)
         return digest.hexdigest()
 
 
-def refuse_unreadable(address: str, size: int, kind: str = "") -> None:
-    """
-    Refuse an input of which it is known for free that nobody can read an image from it.
-
-    :param size: bytes.
-    :param kind: its storage class on S3.
-    :raises InvalidParameters: saying why.
-    """
-    if not size:
-        msg = f"{cleaned(address, 120)} is empty (0 bytes): put the photo there again, or take the file away"
-        raise InvalidParameters(msg)
-    if kind in ARCHIVED:
-        msg = f"{cleaned(address, 120)} is archived (storage class {kind}): restore it, or copy it to another class"
-        raise InvalidParameters(msg)
+def _header_needed(found: Mapping[str, Any]) -> str:
+    """Return the header without which an object is given to nobody; empty where it needs none."""
+    if found.get("RequestCharged"):
+        return "is in a requester-pays bucket, and is read by a request with the header x-amz-request-payer"
+    if found.get("SSECustomerAlgorithm"):
+        return "is encrypted with a key of your own (SSE-C), and is read by a request that holds the key"
+    return ""
 
 
-def _unreadable(address: str, error: Exception, *, lasting: bool) -> ImagePipelineError:
-    msg = (
-        f"{cleaned(address, 120)} cannot be read ({_said(error)}): check the address, its permissions and the "
-        "connection."
-    )
+def _unreadable(address: str, error: Exception, aws_conn_id: str | None, *, lasting: bool) -> ImagePipelineError:
+    from airflow_imagepipeline.storage import disk
+    from airflow_imagepipeline.storage.s3_client import advice, code_of, said
+
+    way_out = f"{_WAY_OUT}{_REQUESTER_PAYS if code_of(error) == 'AccessDenied' else ''}"
+    shown = said(error) if address.startswith("s3://") else disk.said(error)
+    msg = f"{cleaned(address, 120)} cannot be read ({shown}): {advice(error, aws_conn_id, way_out)}."
     return (InvalidParameters if lasting else NotSent)(msg)
 
 
-def _said(error: Exception) -> str:
-    """Return the storage's own code and words, where it has any."""
-    told = getattr(error, "response", None)
-    found = told.get("Error", {}) if isinstance(told, dict) else {}
-    words = " ".join(str(found[name]) for name in ("Code", "Message") if found.get(name))
-    return cleaned(words, 160) or type(error).__name__
+def _empty(address: str) -> InvalidParameters:
+    return InvalidParameters(f"{cleaned(address, 120)} is empty (0 bytes): upload the image again, or remove it.")
 
 
 def _too_large(address: str) -> InvalidParameters:
@@ -188,6 +182,8 @@ def _opened(address: str, aws_conn_id: str | None) -> Iterator[BinaryIO]:
             yield body
         return
     from airflow.sdk import ObjectStoragePath
+
+    from airflow_imagepipeline.storage import disk
 
     with ObjectStoragePath(disk.one_address(address)).open("rb") as file:
         yield file

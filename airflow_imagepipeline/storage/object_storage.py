@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from airflow.sdk import ObjectStoragePath
 
@@ -22,7 +22,6 @@ from airflow_imagepipeline.storage.folder import (
 )
 
 _LOCAL: Final = frozenset({"file", "local", ""})
-_CHUNK: Final = 64 * 1024
 
 
 class ObjectStorageFolder(Folder):
@@ -44,16 +43,19 @@ class ObjectStorageFolder(Folder):
             msg = f"destination {uri!r} cannot be opened: {exc}"
             raise DestinationUnusable(msg) from exc
 
-    def prepare(self) -> None:
+    def prepare(self, *, write_once: bool = False) -> None:
         """Create the folder and write the marker once."""
         try:
             self._path.mkdir(parents=True, exist_ok=True)
             marker = self._path / MARKER
             if not marker.exists():
                 marker.write_bytes(b"")
+            reason = disk.why_not_exclusive(Path(self._path.path)) if write_once and self._is_disk else ""
         except (OSError, ValueError, ImportError) as exc:
-            msg = f"destination {self.uri} cannot be written ({_reason(exc)}): check the path and its permissions."
+            msg = f"destination {self.uri} cannot be written ({disk.said(exc)}): check the path and its permissions."
             raise DestinationUnusable(msg) from exc
+        if reason:
+            raise self.not_exclusive(reason)
 
     def names(self, stem: str) -> list[str]:
         """Return the names of the files that begin with ``stem`` and a hyphen."""
@@ -74,20 +76,20 @@ class ObjectStorageFolder(Folder):
             (self._path / name).open("rb") as source,
             target.open("wb") as sink,
         ):
-            _copied(source, sink)
+            disk.copied(source, sink)
 
     def put(self, name: str, file: StoredFile, *, overwrite: bool) -> None:
         """Write a file; on a disk under another name first, so that a crash leaves no half file."""
         target = self._path / name
         with self._named(f"{self.uri_of(name)} could not be written"):
-            if not overwrite and target.exists():
-                if _sha256(target) != file.sha256:
-                    raise self.already_there(name)
-            elif self._is_disk:
-                _put_on_disk(file, Path(target.path))
-            else:
+            if self._is_disk:
+                with file.path.open("rb") as source:
+                    is_new = disk.stored(Path(target.path), source, once=not overwrite, sha256=file.sha256)
+            elif is_new := overwrite or not target.exists():
                 with file.path.open("rb") as source, target.open("wb") as sink:
-                    _copied(source, sink)
+                    disk.copied(source, sink)
+            if not is_new and _sha256(target) != file.sha256:
+                raise self.already_there(name)
 
     def listing(self, prefix: str = "") -> Iterator[Listed]:
         """Yield the files under the folder, one folder in memory at a time."""
@@ -99,7 +101,7 @@ class ObjectStorageFolder(Folder):
     def _children(self, folder: str) -> Iterator[tuple[str, int | None]]:
         for found in self._path.fs.ls(folder, detail=True):
             name = found["name"].rstrip("/").rpartition("/")[2]
-            yield name, None if found["type"] == "directory" else _size(found.get("size"))
+            yield name, None if found["type"] == "directory" else int(found.get("size") or 0)
 
     def content(self, name: str) -> bytes | None:
         """Return the bytes of a file, or None."""
@@ -114,7 +116,7 @@ class ObjectStorageFolder(Folder):
         target = self._path / name
         with self._named(f"{self.uri_of(name)} could not be written"):
             if self._is_disk:
-                is_ours = disk.created(Path(target.path), content)
+                is_ours = disk.stored(Path(target.path), io.BytesIO(content), once=True)
             else:
                 target.fs.invalidate_cache()
                 is_ours = not target.exists()
@@ -127,7 +129,7 @@ class ObjectStorageFolder(Folder):
         target = self._path / name
         with self._named(f"{self.uri_of(name)} could not be written"):
             if self._is_disk:
-                disk.replace(Path(target.path), content)
+                disk.stored(Path(target.path), io.BytesIO(content), once=False)
             else:
                 _write(target, content)
 
@@ -150,25 +152,8 @@ class ObjectStorageFolder(Folder):
         try:
             yield
         except (OSError, ValueError) as exc:
-            msg = f"{what} ({_reason(exc)}): check space, path and permissions."
+            msg = f"{what} ({disk.said(exc)}): check space, path and permissions."
             raise StorageFailed(msg) from exc
-
-
-def _put_on_disk(file: StoredFile, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = disk.unfinished_beside(target)
-    try:
-        with file.path.open("rb") as source, unfinished.open("wb") as sink:
-            digest = _copied(source, sink)
-            sink.flush()
-            # Renamed before its bytes are on the disk, a file may be empty after a power failure.
-            os.fsync(sink.fileno())
-        if digest != file.sha256:
-            msg = "the bytes changed on this machine"
-            raise ValueError(msg)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write(target: ObjectStoragePath, content: bytes) -> None:
@@ -196,23 +181,6 @@ def _walk(
             yield Listed(inside, size, "")
 
 
-def _size(told: int | None) -> int:
-    # Not every file system knows a file's size, and none of it is not the same as nothing in it.
-    return -1 if told is None else int(told)
-
-
-def _copied(source: BinaryIO, sink: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := source.read(_CHUNK):
-        digest.update(chunk)
-        sink.write(chunk)
-    return digest.hexdigest()
-
-
 def _sha256(path: ObjectStoragePath) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__

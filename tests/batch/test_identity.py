@@ -186,3 +186,11 @@ def test_an_error_comes_out_and_ends_the_work() -> None:
     with pytest.raises(NotSent, match="unwell"):
         list(in_order(fails_at_three, range(10_000)))
     assert len(done) <= WINDOW
+
+
+@pytest.mark.real_input("B7")
+def test_a_file_without_bytes_is_at_fault(tmp_path: Path, identities: Identities) -> None:
+    (tmp_path / "empty.png").touch()
+    error = refusal(identities, f"{tmp_path}/empty.png")
+    assert isinstance(error, InvalidParameters)
+    assert "empty.png is empty (0 bytes)" in str(error)

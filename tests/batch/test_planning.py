@@ -163,7 +163,12 @@ def test_the_request_may_make_the_address(planned: Plan) -> None:
             "input_image: '/in/cup.png' is a file, which only an upload",
             id="a file",
         ),
-        pytest.param("/in/cup.png", {"edit": True}, "/in/cup.png cannot be read (FileNotFoundError)", id="no file"),
+        pytest.param(
+            "/in/cup.png",
+            {"edit": True},
+            "/in/cup.png cannot be read (ENOENT: No such file or directory)",
+            id="no file",
+        ),
         pytest.param(
             {"init_image": "https://a.test/x", "p": "\ud800"},
             {"request": {"prompt": "{p}"}},
@@ -517,4 +522,4 @@ def test_what_no_one_can_read_is_invalid_before_it_is_paid_for(planned: Plan, mo
         reasons = {row.input.rpartition("/")[2]: row.invalid for row in planned(inputs)}
         assert {name for name, reason in reasons.items() if reason} == {"empty.png", "GLACIER.png", "DEEP_ARCHIVE.png"}
         assert "is empty (0 bytes)" in reasons["empty.png"]
-        assert "is archived (storage class GLACIER): restore it" in reasons["GLACIER.png"]
+        assert "InvalidObjectState" in reasons["GLACIER.png"]

@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_listed_is_a_sentence(run: Run) -> None:
     code, _, err = run("verify", "s3://no-such-bucket-4711/a")
     assert code == 1
     assert err.startswith(
-        "The folder cannot be verified: s3://no-such-bucket-4711/a could not be listed (NoSuchBucket)"
+        "The folder cannot be verified: s3://no-such-bucket-4711/a could not be listed (NoSuchBucket: The specified"
     )
 
 
@@ -278,7 +278,11 @@ def test_images_that_cannot_be_landed_are_not_to_be_paid_again(
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read (FileNotFoundError)"), (b"x", "it is no JSON"), (b"[1]", "it is no JSON object")],
+    [
+        (None, "cannot be read (ENOENT: No such file or directory)"),
+        (b"x", "it is no JSON"),
+        (b"[1]", "it is no JSON object"),
+    ],
     ids=["missing", "no JSON", "another thing"],
 )
 def test_what_is_no_sidecar_is_a_sentence(content: bytes | None, words: str, tmp_path: Path, run: Run) -> None:

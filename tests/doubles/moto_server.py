@@ -80,7 +80,7 @@ def running_moto() -> Iterator[Moto]:
                 env=environment,
             )
         try:
-            with _descriptions_read_once():
+            with descriptions_read_once():
                 yield Moto(_address(process, log))
         finally:
             process.terminate()
@@ -88,7 +88,8 @@ def running_moto() -> Iterator[Moto]:
 
 
 @contextmanager
-def _descriptions_read_once() -> Iterator[None]:
+def descriptions_read_once() -> Iterator[None]:
+    """Make clients of S3 quickly."""
     # botocore reads what it knows of AWS anew for each session: a tenth of a second for each of thousands of clients.
     load = functools.cache(JSONFileLoader().load_file)
     with pytest.MonkeyPatch.context() as patch:

@@ -95,7 +95,7 @@ def with_odd_notes() -> dict[str, bytes]:
     icc = b"icc\0\0" + zlib.compress(bytes(2 * 1024 * 1024), 9)
     many = [chunk(b"zTXt", b"%d\0\0" % number + zlib.compress(bytes(500_000))) for number in range(135)]
     short = [chunk(kind, b"\1") for kind in (b"gAMA", b"pHYs", b"cHRM", b"tIME", b"sRGB")]
-    jpeg = saved(painted(), "JPEG")
+    jpeg, gif = saved(painted(), "JPEG"), saved(painted().quantize(256), "GIF")
     return {
         "2 MB of zTXt": png_with(chunk(b"zTXt", text)),
         "2 MB of iTXt": png_with(chunk(b"iTXt", b"Comment\0\1\0\0\0" + text[9:])),
@@ -120,6 +120,7 @@ def with_odd_notes() -> dict[str, bytes]:
         "a JPEG with a short JFIF": jpeg_with(0xE0, b"JFIF\0"),
         "a JPEG with a broken Photoshop note": jpeg_with(0xED, b"Photoshop 3.0\0008BIM\4\4"),
         "a JPEG with bytes between two segments": jpeg[:20] + b"\0\0\n" + jpeg[20:],
+        "a GIF with zeros between two blocks": gif[:13 + 768] + bytes(3) + gif[13 + 768:],
         "a WEBP with a broken EXIF": saved(painted(), "WEBP", exif=BROKEN_EXIF),
         "a WEBP with a broken profile": saved(painted(), "WEBP", icc_profile=b"no profile"),
     }  # fmt: skip

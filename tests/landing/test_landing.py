@@ -272,7 +272,10 @@ def test_a_full_disk_at_the_destination_is_a_clear_failure(on_disk: Store, lande
     below = Store(f"{on_disk.uri}/in-the-way")
     with (
         ScriptedServer({file("a"): [answer(200, picture())]}) as server,
-        pytest.raises(LandingFailed, match=r"job-1-00\.png could not be written \((Not a directory|File exists)\)"),
+        pytest.raises(
+            LandingFailed,
+            match=r"job-1-00\.png could not be written \((ENOTDIR: Not a directory|EEXIST: File exists)\)",
+        ),
     ):
         lander.land(server, below, "a")
 

@@ -42,6 +42,7 @@ def nights(
     monkeypatch.setattr("airflow_imagepipeline.records.grouped_writer._GATHERING", 0.005)
     # Where no process goes on after it was superseded, nobody need wait for it.
     monkeypatch.setattr("airflow_imagepipeline.batch.lease_keeping.NOTICED_AFTER", 0.0)
+    monkeypatch.setattr("airflow_imagepipeline.batch.engine.REDO_PAUSE", 0.05)
     _vendor_of_nights.begin_anew()
     connection(_vendor_of_nights.url)
     return Nights(_vendor_of_nights, tmp_path / "images", mode)

@@ -102,6 +102,8 @@ class Nights:
             "poll_interval": 0.02 if mode == "worker" else 0.2,
             "defer_after": 0.0,
             "timeout": 60.0,
+            # What fails is to stay failed, where a test does not say otherwise.
+            "redo_failed": 0,
             "retries": RETRIES,
             **usual,
         }

@@ -63,7 +63,7 @@ def test_a_batch_that_broke_off_leaves_its_ledger_to_others_at_once(nights: Nigh
         raise StorageFailed(FULL)
 
     with pytest.MonkeyPatch.context() as storage:
-        storage.setattr("airflow_imagepipeline.records.grouped_writer._ATTEMPTS", 1)
+        storage.setattr("airflow_imagepipeline.batch.steps._PATIENCE", 0.0)
         storage.setattr(Ledger, "append_lines", full)
         with pytest.raises(StorageFailed, match=FULL):
             nights.run("n1", nights.rows(2))

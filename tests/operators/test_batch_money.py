@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import logging
 import re
 import threading
 import time
@@ -22,7 +21,6 @@ from PIL import Image
 from airflow_imagepipeline.batch.landing import Lander
 from airflow_imagepipeline.exceptions import BatchFailed, BatchIncomplete
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
-from airflow_imagepipeline.records.object_storage import Ledger
 from airflow_imagepipeline.records.plans import PlanStore
 from airflow_imagepipeline.storage.folder import StorageFailed
 from tests.doubles.pictures import picture, saved
@@ -263,27 +261,6 @@ def sent_ids(monkeypatch: pytest.MonkeyPatch, *, seconds: float = 0.0) -> list[s
 
     monkeypatch.setattr(ImagePipelineHook, "asend", answered)
     return ids
-
-
-@only_current
-def test_an_id_that_cannot_be_stored_is_in_the_log(
-    nights: Nights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    append, ids = Ledger.append_lines, sent_ids(monkeypatch)
-
-    def full(ledger: Ledger, lines: Any) -> str:
-        if any(json.loads(line)["phase"] == "submitted" for line in lines):
-            raise StorageFailed(FULL)
-        return append(ledger, lines)
-
-    monkeypatch.setattr("airflow_imagepipeline.records.grouped_writer._ATTEMPTS", 1)
-    monkeypatch.setattr(Ledger, "append_lines", full)
-    with pytest.raises(StorageFailed, match=FULL):
-        nights.run("n1", nights.rows(3))
-
-    assert len(ids) == nights.paid > 0
-    told = [one.getMessage() for one in caplog.get_records("call") if one.levelno == logging.ERROR]
-    assert [job_id for job_id in ids if not any(job_id in message for message in told)] == []
 
 
 @only_current

@@ -9,6 +9,7 @@ from airflow_imagepipeline.policy.batch import (
     Budget,
     Treatment,
     Window,
+    is_free,
     is_good_enough,
     outcome_of,
     price_of,
@@ -49,6 +50,8 @@ def entry(phase: RowPhase, *, run: str = MINE, plan: str = "before", **more: Any
         ),
         pytest.param("filtered", {}, "keep", "keep", "submit", id="filtered"),
         pytest.param("rejected", {}, "keep", "keep", "submit", id="rejected"),
+        pytest.param("again", {}, "keep", "submit", "submit", id="failed, and was to be redone"),
+        pytest.param("again", {"images": [{}]}, "keep", "keep", "submit", id="rejected, and was to be redone"),
     ],
 )
 def test_what_is_done_with_earlier_work(
@@ -89,7 +92,7 @@ def test_a_redo_with_the_users_own_seed_would_make_the_same_image(phase: RowPhas
 
 @pytest.mark.parametrize("phase", RowPhase)
 def test_every_phase_is_an_outcome(phase: RowPhase) -> None:
-    assert isinstance(outcome_of(phase), RowOutcome)
+    assert isinstance(outcome_of(entry(phase)), RowOutcome)
 
 
 @pytest.mark.parametrize(
@@ -232,3 +235,26 @@ def test_the_window_lets_at_least_one_through() -> None:
     for second in range(9):
         window.busy(in_flight=0, pause=0.5, now=float(second))
     assert window.limit == 1
+
+
+@pytest.mark.fault(105)
+@pytest.mark.parametrize(
+    "said", [-1, -0.01, 1e308, 1_000_001, float("nan"), float("inf"), 10**400, True, "0", [0]], ids=str
+)
+@pytest.mark.parametrize("charged", [{}, {"credits_charged": False}, {"credits_charged": True}], ids=str)
+def test_a_price_that_can_be_none_counts_as_the_assumed_one_and_is_not_free(
+    said: Any, charged: dict[str, bool]
+) -> None:
+    assert price_of({"cost_usd": said, **charged}, 0.04) == 0.04
+    assert not is_free({"cost_usd": said, **charged})
+    spent = entry(RowPhase.LANDED, run=OTHER, attempts=1, spent={MINE: [3, said]})
+    assert list(spent_by(MINE, spent, 0.04)) == pytest.approx([3, 0.12])
+
+
+@pytest.mark.fault(105)
+@pytest.mark.parametrize(
+    ("jobs", "cost"), [(-1, 0.0), (True, 0.0), ("1", 0.0), (1, -1.0), (1, float("nan")), (1, True)]
+)
+def test_what_was_spent_is_read_back_as_numbers_or_not_at_all(jobs: Any, cost: Any) -> None:
+    with pytest.raises(ValueError, match="not what a run has spent"):
+        budget().resume(jobs, cost)

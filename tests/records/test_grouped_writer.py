@@ -27,6 +27,10 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouped_writer, "_GATHERING", 0.0)
 
 
+def for_ever(_seconds: float) -> bool:
+    return True
+
+
 class Gate(threading.Event):
     """Holds every creation of a segment until it is set."""
 
@@ -82,7 +86,7 @@ def found(ledger: Ledger) -> list[int]:
 
 async def test_an_entry_is_durable_when_write_returns(world: World) -> None:
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
     for number in range(3):
         await writer.write({"n": number})
         assert found(ledger)[-1] == number
@@ -91,7 +95,7 @@ async def test_an_entry_is_durable_when_write_returns(world: World) -> None:
 
 async def test_what_arrives_while_a_segment_is_written_goes_together_into_the_next(world: World, gate: Gate) -> None:
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
     first = asyncio.create_task(writer.write({"n": 0}))
     await gate.is_reached()
     others = [asyncio.create_task(writer.write({"n": number})) for number in range(1, 200)]
@@ -106,7 +110,7 @@ async def test_what_arrives_while_a_segment_is_written_goes_together_into_the_ne
 async def test_what_arrives_within_a_moment_is_one_segment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouped_writer, "_GATHERING", 0.2)
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
 
     async def write(number: int) -> None:
         # Some later than others, but by turns of the loop and not by the clock.
@@ -120,7 +124,7 @@ async def test_what_arrives_within_a_moment_is_one_segment(world: World, monkeyp
 
 
 async def test_nobody_goes_on_before_his_own_group_is_durable(world: World, gate: Gate) -> None:
-    writer = GroupedWriter(world.take())
+    writer = GroupedWriter(world.take(), for_ever)
     first = asyncio.create_task(writer.write({"n": 0}))
     await gate.is_reached()
     second = asyncio.create_task(writer.write({"n": 1}))
@@ -135,7 +139,7 @@ async def test_nobody_goes_on_before_his_own_group_is_durable(world: World, gate
 
 async def test_flush_waits_for_what_was_given_for_later_in_its_order(world: World) -> None:
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
     await writer.flush()
     for number in range(10):
         writer.later({"n": number})
@@ -147,7 +151,7 @@ async def test_flush_waits_for_what_was_given_for_later_in_its_order(world: Worl
 
 
 async def test_flush_waits_for_the_group_behind_the_one_that_is_being_written(world: World, gate: Gate) -> None:
-    writer = GroupedWriter(world.take())
+    writer = GroupedWriter(world.take(), for_ever)
     writer.later({"n": 0})
     await gate.is_reached()
     writer.later({"n": 1})
@@ -158,7 +162,7 @@ async def test_flush_waits_for_the_group_behind_the_one_that_is_being_written(wo
 
 async def test_an_entry_is_written_as_it_was_when_it_was_given(world: World) -> None:
     ledger = world.take()
-    writer, entry = GroupedWriter(ledger), {"n": 1}
+    writer, entry = GroupedWriter(ledger, for_ever), {"n": 1}
     writer.later(entry)
     entry["n"] = 2
     await writer.flush()
@@ -169,35 +173,50 @@ async def test_a_storage_that_fails_for_a_moment_costs_nothing(
     world: World, failing: Callable[[int], list[str]]
 ) -> None:
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
     tried = failing(4)
     await asyncio.gather(*(writer.write({"n": number}) for number in range(5)))
     assert found(ledger) == list(range(5))
     assert tried[:5] == ["segments/00000001-00000001.jsonl"] * 5
 
 
-async def test_a_storage_that_stays_away_reaches_everybody_and_every_later_call(
+async def test_a_storage_that_stays_away_reaches_everybody_and_every_later_call_once_it_is_given_up(
     world: World, failing: Callable[[int], list[str]]
 ) -> None:
-    writer = GroupedWriter(world.take())
     tried = failing(1000)
+    writer = GroupedWriter(world.take(), lambda _: len(tried) < 8)
     writer.later({"n": 0})
     outcomes = await asyncio.gather(*(writer.write({"n": number}) for number in range(5)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [StorageFailed] * 5
-    assert len(tried) == 5
+    assert len(tried) == 8
     with pytest.raises(StorageFailed, match="the storage is away"):
         await writer.write({"n": 6})
     with pytest.raises(StorageFailed, match="the storage is away"):
         await writer.flush()
     with pytest.raises(StorageFailed):
         writer.later({"n": 7})
-    assert len(tried) == 5
+    assert len(tried) == 8
     assert world.names("segments/") == []
+
+
+@pytest.mark.fault(102)
+async def test_a_storage_that_is_away_for_long_is_waited_for_in_order(
+    world: World, failing: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouped_writer, "_LONGEST_PAUSE", 0.002)
+    ledger = world.take()
+    failing(60)
+    writer = GroupedWriter(ledger, for_ever)
+    first = asyncio.create_task(writer.write({"n": 0}))
+    await asyncio.sleep(0.05)
+    assert writer.away_for > 0
+    await asyncio.gather(first, *(writer.write({"n": number}) for number in range(1, 5)))
+    assert (found(ledger), writer.away_for) == (list(range(5)), 0.0)
 
 
 async def test_those_who_came_during_the_failing_append_fail_too(world: World, gate: Gate) -> None:
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
     world.folder.write("segments/00000001-00000001.jsonl", b"of somebody else")
     first = asyncio.create_task(writer.write({"n": 0}))
     await gate.is_reached()
@@ -210,7 +229,7 @@ async def test_those_who_came_during_the_failing_append_fail_too(world: World, g
 
 async def test_a_lost_lease_is_not_tried_again(world: World, failing: Callable[[int], list[str]]) -> None:
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
     world.take()
     world.clock.now += 6
     tried = failing(0)
@@ -221,7 +240,7 @@ async def test_a_lost_lease_is_not_tried_again(world: World, failing: Callable[[
 
 async def test_an_entry_that_json_cannot_carry_harms_nobody_else(world: World) -> None:
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
     bad: dict[str, Any] = {"n": object()}
     outcomes = await asyncio.gather(writer.write({"n": 1}), writer.write(bad), return_exceptions=True)
     assert outcomes[0] is None
@@ -232,7 +251,7 @@ async def test_an_entry_that_json_cannot_carry_harms_nobody_else(world: World) -
 
 async def test_an_entry_whose_writer_was_cancelled_is_written_all_the_same(world: World, gate: Gate) -> None:
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
     tasks = [asyncio.create_task(writer.write({"n": number})) for number in range(2)]
     await gate.is_reached()
     tasks[0].cancel()
@@ -245,7 +264,7 @@ async def test_an_entry_whose_writer_was_cancelled_is_written_all_the_same(world
 
 async def test_two_thousand_entries_of_a_hundred_writers_are_all_there_in_few_segments(world: World) -> None:
     ledger = world.take()
-    writer = GroupedWriter(ledger)
+    writer = GroupedWriter(ledger, for_ever)
 
     async def write(start: int) -> None:
         for number in range(20):

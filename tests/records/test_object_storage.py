@@ -84,8 +84,9 @@ def test_another_task_is_refused_while_the_lease_lives_and_told_by_whom(world: W
         world.take(SOMEBODY)
     assert str(caught.value) == (
         f"The ledger {world.folder.uri} is in use by task edit of DAG photos, run manual__1, until "
-        "1970-01-12 13:47:40+00:00 or longer if it goes on: nothing was submitted. A retry may find it free; give this "
-        "task another ledger folder if both are to run at once."
+        "1970-01-12 13:47:40+00:00 or longer if it goes on: nothing was submitted. A retry may find it free. Let one "
+        "run at a time use a ledger: set max_active_runs=1 in the DAG, and give `airflow backfill create` "
+        "--max-active-runs 1; tasks that are to run at once need a ledger= or shard= each."
     )
     ledger.append(numbered(1))
 

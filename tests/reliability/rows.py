@@ -169,10 +169,13 @@ ORDERS: Final[Mapping[int, Row]] = {
     102: Row(
         "The storage of a ledger is away while job ids are being recorded",
         "A known id is written until it is durable, and kept in the task's state, too; submissions pause meanwhile",
+        "Before Airflow 3.3 there is no second place: what a killed process had not recorded stands in its log",
     ),
     103: Row(
         "A process is superseded while it waits to send, or is stopped and continued",
         "The right to spend is proven before each request, after every wait; nothing is sent",
+        "For 5 seconds and one connection after a takeover, requests that were proven before it may still leave: of a "
+        "batch `submit_concurrency` at most, each recorded beforehand",
     ),
     104: Row(
         "A part of a batch fails while nothing is in flight",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_imagepipeline.storage.folder import StoredFile
-from tests.doubles.moto_server import CONNECTION, Moto, aws_connection
+from tests.doubles.moto_server import CONNECTION, Moto, aws_connection, descriptions_read_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -21,6 +21,12 @@ def no_account_of_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_clients() -> Iterator[None]:
+    with descriptions_read_once():
+        yield
 
 
 @pytest.fixture

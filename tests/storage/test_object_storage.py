@@ -87,7 +87,9 @@ def test_reading_what_is_not_there_says_so(folder: Folder, tmp_path: Path) -> No
 
 def test_a_destination_below_a_file_is_unusable_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DestinationUnusable, match=r"cannot be written \((Not a directory|File exists)\): check"):
+    with pytest.raises(
+        DestinationUnusable, match=r"cannot be written \((ENOTDIR: Not a directory|EEXIST: File exists)\): check"
+    ):
         open_folder(f"file://{tmp_path}/file/below", None).prepare()
 
 
@@ -109,7 +111,10 @@ def room_for(size: int) -> Iterator[None]:
 
 def test_a_full_disk_leaves_nothing_behind(disk: Path, file_of: Maker) -> None:
     folder, file = open_folder(f"file://{disk}", None), file_of(bytes(100_000))
-    with room_for(50_000), pytest.raises(StorageFailed, match=r"could not be written \(File too large\): check space"):
+    with (
+        room_for(50_000),
+        pytest.raises(StorageFailed, match=r"could not be written \(EFBIG: File too large\): check space"),
+    ):
         folder.put("job-00.png", file, overwrite=False)
     assert list(disk.iterdir()) == []
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 PUT = "PUT /bucket"
 XML = {"Content-Type": "application/xml"}
-WHAT_TO_DO = "check bucket, permissions and connection 'aws_test'."
+USUAL = "check bucket, permissions and connection 'aws_test'."
+CREDENTIALS = "renew the credentials of connection 'aws_test'."
+CLOCK = "set the clock of this machine."
 
 
 def error(status: int, code: str) -> Instruction:
@@ -39,31 +41,35 @@ def folder_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[ScriptedServer], Fol
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "outcome"),
+    ("status", "code", "outcome", "what_to_do"),
     [
-        (403, "AccessDenied", DestinationUnusable),
-        (404, "NoSuchBucket", DestinationUnusable),
-        (403, "InvalidAccessKeyId", DestinationUnusable),
-        (403, "SignatureDoesNotMatch", DestinationUnusable),
-        (403, "RequestTimeTooSkewed", DestinationUnusable),
-        (400, "ExpiredToken", DestinationUnusable),
-        (409, "ConditionalRequestConflict", StorageFailed),
-        (500, "InternalError", StorageFailed),
-        (503, "SlowDown", StorageFailed),
+        (403, "AccessDenied", DestinationUnusable, USUAL),
+        (404, "NoSuchBucket", DestinationUnusable, USUAL),
+        (403, "InvalidAccessKeyId", DestinationUnusable, CREDENTIALS),
+        (403, "SignatureDoesNotMatch", DestinationUnusable, CREDENTIALS),
+        (403, "RequestTimeTooSkewed", DestinationUnusable, CLOCK),
+        (400, "ExpiredToken", DestinationUnusable, CREDENTIALS),
+        (400, "RequestTimeout", StorageFailed, USUAL),
+        (409, "ConditionalRequestConflict", StorageFailed, USUAL),
+        (429, "TooManyRequests", StorageFailed, USUAL),
+        (500, "InternalError", StorageFailed, USUAL),
+        (503, "SlowDown", StorageFailed, USUAL),
     ],
 )
 def test_what_lasts_is_told_from_what_passes_before_anything_is_paid(
-    status: int, code: str, outcome: type[Exception], folder_at: Callable[[ScriptedServer], Folder]
+    status: int, code: str, outcome: type[Exception], what_to_do: str, folder_at: Callable[[ScriptedServer], Folder]
 ) -> None:
     with ScriptedServer({PUT: [error(status, code)]}) as server, pytest.raises(outcome) as caught:
         folder_at(server).prepare()
-    assert str(caught.value) == f"destination s3://bucket/landed cannot be written ({code}): {WHAT_TO_DO}"
+    assert str(caught.value) == f"destination s3://bucket/landed cannot be written ({code}: said by S3): {what_to_do}"
 
 
 def test_a_store_that_cannot_be_reached_may_be_there_later(folder_at: Callable[[ScriptedServer], Folder]) -> None:
     with (
         ScriptedServer(listening=False) as server,
-        pytest.raises(StorageFailed, match=r"cannot be written \(EndpointConnectionError\)"),
+        pytest.raises(
+            StorageFailed, match=r"cannot be written \(EndpointConnectionError: Could not connect to the endpoint URL: "
+        ),
     ):
         folder_at(server).prepare()
 
@@ -75,21 +81,21 @@ def test_a_marker_that_is_there_already_proves_the_same(folder_at: Callable[[Scr
 
 
 @pytest.mark.parametrize(
-    ("status", "code"),
+    ("status", "code", "what_to_do"),
     [
-        (403, "AccessDenied"),
-        (409, "ConditionalRequestConflict"),
-        (400, "BadDigest"),
-        (403, "RequestTimeTooSkewed"),
-        (500, "InternalError"),
+        (403, "AccessDenied", USUAL),
+        (409, "ConditionalRequestConflict", USUAL),
+        (400, "BadDigest", USUAL),
+        (403, "RequestTimeTooSkewed", CLOCK),
+        (500, "InternalError", USUAL),
     ],
 )
 def test_what_cannot_be_written_is_one_sentence(
-    status: int, code: str, folder_at: Callable[[ScriptedServer], Folder], file_of: Maker
+    status: int, code: str, what_to_do: str, folder_at: Callable[[ScriptedServer], Folder], file_of: Maker
 ) -> None:
     with ScriptedServer({PUT: [error(status, code)]}) as server, pytest.raises(StorageFailed) as caught:
         folder_at(server).put("job-00.png", file_of(b"one"), overwrite=False)
-    assert str(caught.value) == f"s3://bucket/landed/job-00.png could not be written ({code}): {WHAT_TO_DO}"
+    assert str(caught.value) == f"s3://bucket/landed/job-00.png could not be written ({code}: said by S3): {what_to_do}"
 
 
 def test_an_object_is_written_by_one_request_that_says_what_it_must_be(
@@ -118,7 +124,7 @@ def test_what_is_there_and_cannot_be_compared_is_not_taken_for_the_same(
 def test_a_listing_that_is_forbidden_is_one_sentence(folder_at: Callable[[ScriptedServer], Folder]) -> None:
     with (
         ScriptedServer({"GET /bucket": [error(403, "AccessDenied")]}) as server,
-        pytest.raises(StorageFailed, match=r"s3://bucket/landed could not be listed \(AccessDenied\)"),
+        pytest.raises(StorageFailed, match=r"s3://bucket/landed could not be listed \(AccessDenied: said by S3\)"),
     ):
         folder_at(server).names("job")
 
