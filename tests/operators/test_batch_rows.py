@@ -133,7 +133,7 @@ def test_two_processes_serialise_a_dag_with_rows_alike() -> None:
         texts.append(done.stdout.splitlines()[-1])
     assert texts[0] == texts[1]
     assert "0x" not in texts[0]
-    assert "1 rows" in texts[0]
+    assert '"1 row"' in texts[0]
 
 
 @pytest.mark.parametrize(
