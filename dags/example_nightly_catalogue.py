@@ -36,7 +36,7 @@ with DAG(
         request={"prompt": "{{ params.prompt }}"},
         destination="{{ params.destination }}",
         # A photo that was replaced replaces its picture.
-        file_stem="{name}",
+        file_stem="{path}",
         overwrite=True,
         accept={},
         min_success_ratio=0.98,

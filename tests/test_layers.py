@@ -39,6 +39,7 @@ LIBRARIES: dict[str, set[str]] = {
     "storage": AIRFLOW | {"boto3", "botocore"},
     "images": {"PIL"},
     "records": AIRFLOW | {"tenacity"},
+    "batch": AIRFLOW | {"pyarrow"},
     "plugins": AIRFLOW | {"fastapi", "jinja2", "sqlalchemy", "starlette"},
     "emulator": {"starlette", "uvicorn", "httpx", "pydantic", "PIL"},
 }

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 _SAMPLES: Final = 4
 """Images that a job makes at most."""
+_SIDECAR: Final = ".json"
 _LANDS: Final = frozenset({Treatment.SUBMIT, Treatment.TAKE_UP})
 _STABLE: Final = (
-    "a file_stem must go with the input (its {name}, a number of the article), not with its place in the list"
+    "a file_stem must go with the input (its {path}, a number of the article), not with its place in the list"
 )
 
 
@@ -41,37 +42,54 @@ class FileNames:
         is_there = all(map(self._scratch.has_file, self._names_of(earlier)))
         return is_there and all(self._scratch.wrote_last(uri, earlier.key) for uri in _uris_of(earlier))
 
-    def is_own(self, stem: str | None, earlier: LedgerEntry | None) -> bool:
-        """Tell whether what lies under a stem was landed by the very work of this entry."""
-        if stem is None or earlier is None:
-            return False
-        start = f"{self._destination}/{stem}-"
-        if here := [uri for uri in _uris_of(earlier) if uri.startswith(start)]:
-            return all(self._scratch.wrote_last(uri, earlier.key) for uri in here)
-        # A redo that brought no image has left those before it in their place.
-        files = (f"{start}{sample:02d}." for sample in range(_SAMPLES))
-        return earlier.replaces == stem and not any(self._scratch.others_wrote(file, earlier.key) for file in files)
+    def is_own(self, row: PlannedRow) -> bool:
+        """Tell whether what lies under a row's stem was landed by the very same work."""
+        writers = list(self._writers(row))
+        return bool(writers) and all(key == row.key for key, _, _ in writers)
 
     def is_taken(self, stem: str | None) -> bool:
         """Tell whether there is a file under a stem."""
-        files = (f"{stem}-{sample:02d}." for sample in range(_SAMPLES))
-        return stem is not None and any(map(self._scratch.has_file_like, files))
+        return bool(self._files(stem))
+
+    def _files(self, stem: str | None) -> list[str]:
+        starts = () if stem is None else [f"{stem}-{sample:02d}." for sample in range(_SAMPLES)]
+        return [name for start in starts for name in self._scratch.files_like(start)]
+
+    def is_renamed(self, row: PlannedRow) -> bool:
+        """Tell whether an image of the name that version 0.1.0 gave the row is there, and none of its new name."""
+        return bool(row.old_stem) and self.is_taken(row.old_stem) and not self.is_taken(row.stem)
 
     def refusal(self, row: PlannedRow, treatment: Treatment, earlier: LedgerEntry | None) -> str:
         """Return why a row must not go on under its name; empty when it may."""
-        is_own = self.is_own(row.stem, earlier)
-        if treatment is Treatment.SUBMIT and not (self._overwrite or is_own) and self.is_taken(row.stem):
-            where = f"{row.stem} exists in {self._destination} from other work"
-            return f"{where}: give another file_stem, or overwrite=True"
+        if treatment in _LANDS and (files := self._files(row.stem)):
+            where = f"{row.stem} in {self._destination}"
+            # What is said of a picture may outlive it: who removed the picture has freed its name.
+            is_there = not all(name.endswith(_SIDECAR) for name in files)
+            if is_there and (other := self._other_owner(row)):
+                return (
+                    f"{where} is the picture of another input ({other}), which alone may replace it: {_STABLE}. Give "
+                    "another file_stem, or remove that picture"
+                )
+            if treatment is Treatment.SUBMIT and not (self._overwrite or self.is_own(row)):
+                where = f"{row.stem} exists in {self._destination}"
+                return f"{where} from other work: give another file_stem, or overwrite=True"
         if treatment in _LANDS and row.stem is not None:
-            other = self._scratch.user_of_stem("reused", row.stem)
-            return (
-                "" if other is None else f"{row.stem} is the picture of row {other}, which it would replace: {_STABLE}"
-            )
+            other_row = self._scratch.user_of_stem("reused", row.stem)
+            shown = f"{row.stem} is the picture of row {other_row}, which it would replace: {_STABLE}"
+            return "" if other_row is None else shown
         for stem in self._reused(treatment, earlier):
-            if (other := self._scratch.user_of_stem("landed", stem)) is not None:
-                return f"its picture {stem} would be replaced by that of row {other}: {_STABLE}"
+            if (other_row := self._scratch.user_of_stem("landed", stem)) is not None:
+                return f"its picture {stem} would be replaced by that of row {other_row}: {_STABLE}"
         return ""
+
+    def _writers(self, row: PlannedRow) -> Iterator[tuple[str, str, str]]:
+        for sample in range(_SAMPLES):
+            yield from self._scratch.writers(f"{self._destination}/{row.stem}-{sample:02d}.")
+
+    def _other_owner(self, row: PlannedRow) -> str:
+        # Of what version 0.1.0 has landed, nobody knows whose it is.
+        others = (told for key, owner, told in self._writers(row) if key != row.key and owner not in {"", row.owner})
+        return next(others, "")
 
     def use(self, row: PlannedRow, place: int, treatment: Treatment, earlier: LedgerEntry | None) -> None:
         """Remember what a row that goes on needs."""

@@ -1,9 +1,9 @@
 """
 Tell what an input is, so that equal work has an equal key whenever and wherever it is planned.
 
-An object on S3 is its bucket, key, ETag and size; a file is its bytes; a link is its address without what signs it. A
-photo that is replaced under the same link is therefore *not* noticed: a column ``version`` in its row says that it is
-another.
+An object on S3 is its bucket, key, ETag and size; a file is its bytes (and its address, which the request holds); a
+link is its address without what signs it. A photo that is replaced under the same link is therefore *not* noticed: a
+column ``version`` in its row says that it is another.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from airflow_imagepipeline.contract.links import is_file
-from airflow_imagepipeline.contract.text import without_signature
+from airflow_imagepipeline.contract.links import is_file, link_identity
 
 THREADS: Final = 16
 WINDOW: Final = 32
@@ -31,12 +30,16 @@ class Identities:
     What inputs are; it serves many threads.
 
     :param aws_conn_id: connection for ``s3://``.
+    :param identity: returns what of a link names its image.
     :param upload: whether the vendor gets copies of objects, not signed links to them.
     """
 
-    def __init__(self, aws_conn_id: str | None, *, upload: bool = False) -> None:
+    def __init__(
+        self, aws_conn_id: str | None, identity: Callable[[str], str] = link_identity, *, upload: bool = False
+    ) -> None:
         from airflow_imagepipeline.storage.inputs import InputTags
 
+        self._identity = identity
         # A picture that many rows share, a logo say, is asked for once.
         self._tag = lru_cache(maxsize=_REMEMBERED)(InputTags(aws_conn_id, upload=upload).of)
 
@@ -55,7 +58,7 @@ class Identities:
             return "s3", bucket, key, tag.replace('"', "") or self._tag(address), version
         if is_file(address):
             return "file", self._tag(address), version
-        return "link", without_signature(address), version
+        return "link", self._identity(address), version
 
 
 def in_order(

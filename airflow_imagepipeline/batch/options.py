@@ -28,6 +28,7 @@ class BatchOptions:
     :param redo_failed: how often a job that the vendor calls worth another try, and has not charged, is submitted again
         inside the budget.
     :param redo_rejected: how often a rejected row is submitted again, with another seed and inside the budget.
+    :param link_identity: what of a link names its image, see :func:`link_identity`.
     """
 
     max_in_flight: int = 50
@@ -42,6 +43,7 @@ class BatchOptions:
     overwrite: bool = False
     redo_failed: int = 1
     redo_rejected: int = 0
+    link_identity: str | tuple[str, ...] | None = None
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> BatchOptions:

@@ -109,6 +109,7 @@ class PlanMaker:
             name = f"{self._asked.base}-{self._ledger.mark.partition('-')[0]}"
             store = PlanStore(self._home, name)
             report = self._freeze(store, scratch)
+        _warn_of_names(report)
         about = store.about() or {}
         state = BatchState(self._budget(about))
         Metrics().count("reused", report.treatments[Treatment.REUSE])
@@ -130,6 +131,7 @@ class PlanMaker:
             for _ in self._decided(scratch, report):
                 pass
         self._lease.release()
+        _warn_of_names(report)
         options = self._asked.options
         budget = self._budget({"jobs": history.jobs, "cost": history.cost})
         new = budget.part_of(report.treatments[Treatment.SUBMIT])
@@ -221,15 +223,19 @@ class PlanMaker:
         return report
 
     def _read_ledger(self, scratch: Scratch) -> History:
-        scratch.keep_newest(entry for _, entry in self._lease.while_held(self._ledger.entries()))
+        entries = (entry for _, entry in self._lease.while_held(self._ledger.entries()))
+        scratch.keep_newest(entries, self._folder.uri)
         scratch.keep_files(found.name for found in self._lease.while_held(self._folder.listing()))
         return read_history(scratch.all_newest(), self._asked.run, self._asked.options.price_per_job)
 
     def _decided(self, scratch: Scratch, report: PlanReport) -> Iterator[PlannedRow]:
         asked = self._asked
         price = asked.options.price_per_job or 0.0
-        overwrite = asked.options.overwrite
-        decision = Decision(asked.base, asked.run, asked.clears.count != 0, self._folder.uri, overwrite, price)
+        options = asked.options
+        is_cleared = asked.clears.count != 0
+        decision = Decision(
+            asked.base, asked.run, is_cleared, self._folder.uri, options.overwrite, price, options.link_identity
+        )
         return self._lease.while_held(decided_rows(asked.rows(), scratch, decision, report))
 
     def _budget(self, about: Mapping[str, Any]) -> Budget:
@@ -237,6 +243,16 @@ class PlanMaker:
         budget = Budget(max_jobs=options.max_jobs, max_cost=options.max_cost, price=options.price_per_job)
         budget.resume(about.get("jobs", 0), about.get("cost", 0.0))
         return budget
+
+
+def _warn_of_names(report: PlanReport) -> None:
+    if report.renamed:
+        _log.warning(
+            "%d pictures that are to be made will not be called as version 0.1.0 called them (%s): the old ones stay "
+            "where they are. A file_stem of a column of your own keeps the old names.",
+            report.renamed,
+            report.example,
+        )
 
 
 def _is_answer(entry: LedgerEntry, newest: Mapping[str, Any]) -> bool:

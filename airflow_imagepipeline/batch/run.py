@@ -127,6 +127,19 @@ class BatchRun:
         """Leave the ledger to others."""
         self._lease.release()
 
+    def refuse(self, reason: str) -> Finished:
+        """
+        End the batch, which is prepared, without submitting anything.
+
+        :param reason: for the manifest's rows that might have been submitted.
+        """
+        self._state.stopped = reason
+        return finish(self._folder, self._home, self._lease, self._plan, self._asked, name=self._manifest)
+
+    @property
+    def _manifest(self) -> str:
+        return f"{MANIFESTS}/{self._asked.base}.jsonl"
+
     def run(self, deadline: float, told: BatchEvent | None) -> InFlight | Finished:
         """
         Go on with the batch, which is prepared.
@@ -164,9 +177,8 @@ class BatchRun:
         self._count_for_metrics()
         await self._report(progress)
         if over:
-            name = f"{MANIFESTS}/{self._asked.base}.jsonl"
             return await asyncio.to_thread(
-                finish, self._folder, self._home, self._lease, self._plan, self._asked, name=name
+                finish, self._folder, self._home, self._lease, self._plan, self._asked, name=self._manifest
             )
         await asyncio.to_thread(self._lease.hold, max(LEASE, deadline - time.time() + LEASE), is_idle=True)
         jobs = [[place, handle.job_id, handle.submitted_at] for place, handle in self._batch.fleet.waiting()]

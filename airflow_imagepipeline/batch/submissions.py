@@ -317,6 +317,8 @@ class Submissions:
             failed=before.failed if before is not None else 0,
             spent=spent or {},
             replaces=replaces or "",
+            owner=row.owner,
+            query=row.query,
         )
 
     async def _not_submitted(self, entry: LedgerEntry, error: ImagePipelineError, *, is_over: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -114,24 +114,26 @@ class JobParameters(BaseModel):
         replaced = {name: _replaced(payload[name], links) for name in self.link_fields if name in payload}
         return {**payload, **replaced, **self.extra_parameters}
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, identity: Callable[[str], str] = without_signature) -> str:
         """
         Return the SHA-256 (hex) of what the user asked for.
 
         Two requests for the same picture are equal: signatures in links do not count, nor does the host of the API.
         Take it before :meth:`with_seed`: a drawn seed is not the user's wish.
+
+        :param identity: returns what of a link counts.
         """
-        return _digest({"api": self.api.name, **self._wish()})
+        return _digest({"api": self.api.name, **self._wish(identity)})
 
     def field_digests(self) -> dict[str, str]:
         """Return a short digest of each field, so that what changed between two requests can be named, not shown."""
-        return {name: _digest(value)[:8] for name, value in self._wish().items()}
+        return {name: _digest(value)[:8] for name, value in self._wish(without_signature).items()}
 
-    def _wish(self) -> dict[str, Any]:
+    def _wish(self, identity: Callable[[str], str]) -> dict[str, Any]:
         payload = self.to_payload({})
         # Only what may hold a link: a prompt that begins with one means every character of it.
         links = {
-            name: _without_signatures(payload[name])
+            name: _identified(payload[name], identity)
             for name in {*self.link_fields, *self.extra_parameters} & payload.keys()
         }
         return payload | links
@@ -157,12 +159,12 @@ def _replaced(value: str | list[str], links: Mapping[str, str]) -> str | list[st
     return links.get(value, value)
 
 
-def _without_signatures(value: Any) -> Any:
+def _identified(value: Any, identity: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return without_signature(value)
+        return identity(value)
     if isinstance(value, Mapping):
-        return {name: _without_signatures(item) for name, item in value.items()}
-    return [_without_signatures(item) for item in value] if isinstance(value, list) else value
+        return {name: _identified(item, identity) for name, item in value.items()}
+    return [_identified(item, identity) for item in value] if isinstance(value, list) else value
 
 
 def _problem(fields: Mapping[str, FieldInfo], field: str, said: str, given: Mapping[str, Any]) -> str:

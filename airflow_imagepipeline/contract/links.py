@@ -1,12 +1,13 @@
-"""Links, judged by their text alone: what may be handed to the vendor as an input, and how a result's link is read."""
+"""Links, judged by their text alone: what may be handed to the vendor, how a result's is read, what names an image."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_plus, unquote_to_bytes, urlsplit
 
 from airflow_imagepipeline.contract.addresses import address_of, is_loopback, is_public
 from airflow_imagepipeline.contract.errors import InvalidParameters, NotTheResult, ResultRefused
@@ -22,6 +23,50 @@ _S3_OBJECT: Final = re.compile(r"s3://[A-Za-z0-9._\-]{3,255}/.+", re.DOTALL)
 _KEPT: Final = "!#$%&'()*+,-./:;=?@[\\]^_|~"
 _UNQUOTED: Final = re.compile(r"[ \"<>`{}]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+_TIME: Final = r"[0-9]{9,13}|[0-9]{4}-[0-9]{2}-[0-9]{2}.*"
+_SIGNATURE: Final = r"[0-9A-Za-z+/_=\-]{16,}"
+_SCHEMES: Final[Sequence[tuple[Mapping[str, str], str]]] = (
+    # AWS (version 4, version 2, CloudFront) and those who speak as it does: R2, B2, MinIO, Wasabi, Spaces.
+    ({"x-amz-signature": ".+"}, "x-amz-.*"),
+    ({"awsaccesskeyid": ".+", "signature": ".+", "expires": _TIME}, "x-amz-security-token"),
+    ({"key-pair-id": ".+", "signature": ".+", "expires": _TIME}, "hash-algorithm"),
+    ({"key-pair-id": ".+", "signature": ".+", "policy": ".+"}, "hash-algorithm"),
+    # Google Cloud Storage (version 4, version 2), Backblaze's own, Azure (by a date, by a stored policy).
+    ({"x-goog-signature": ".+"}, "x-goog-.*"),
+    ({"googleaccessid": ".+", "signature": ".+", "expires": _TIME}, ""),
+    ({"authorization": _SIGNATURE}, ""),
+    ({"sv": _TIME, "sig": ".+", "se": _TIME}, "s[prst]|spr|sip|s[ir]|srt|ss|sk(oid|tid|[tesv])|s[asu]oid|scid|sdd|ses"),
+    ({"sv": _TIME, "sig": ".+", "si": ".+"}, "s[prst]|spr|sip|sr"),
+    # Aliyun (version 4, version 1, its CDN), Tencent (COS, its CDN), Huawei, Volcengine, Qiniu.
+    ({"x-oss-signature": ".+"}, "x-oss-(signature-version|credential|date|expires|additional-headers|security-token)"),
+    ({"ossaccesskeyid": ".+", "signature": ".+", "expires": _TIME}, "security-token"),
+    ({"auth_key": r"[0-9]{9,11}-[^-]*-[^-]*-[0-9a-fA-F]{32}"}, ""),
+    (
+        {"q-sign-algorithm": ".+", "q-ak": ".+", "q-sign-time": ".+", "q-key-time": ".+", "q-signature": ".+"},
+        "q-header-list|q-url-param-list|x-cos-security-token",
+    ),
+    ({"sign": "[0-9a-fA-F]{32}", "t": "[0-9a-fA-F]{8,11}"}, ""),
+    ({"accesskeyid": ".+", "signature": ".+", "expires": _TIME}, "x-obs-security-token"),
+    ({"x-tos-signature": ".+"}, "x-tos-(algorithm|credential|date|expires|signedheaders|security-token|policy)"),
+    ({"e": _TIME, "token": r"[\w\-]{20,}:[\w\-]{20,}=*(:.+)?"}, ""),
+    # Akamai and Cloudinary, Discord, and what many write: a date and a signature (Cloudflare Images among them).
+    ({"hdnts": ".+"}, ""),
+    ({"hdnea": ".+"}, ""),
+    ({"hdntl": ".+"}, ""),
+    ({"__token__": ".*hmac=.+"}, ""),
+    ({"__cld_token__": ".*hmac=.+"}, ""),
+    ({"ex": "[0-9a-f]{8}", "is": "[0-9a-f]{8}", "hm": "[0-9a-f]{64}"}, ""),
+    *(
+        ({moment: _TIME, signature: _SIGNATURE}, "")
+        for moment in ("exp", "expires", "expire", "expiry")
+        for signature in ("sig", "signature", "sign", "hmac")
+    ),
+)
+"""
+How links are signed: the query parameters that a scheme is known by, all of them, with what their values look like; and
+what else belongs to it. Names in small letters. No parameter that might tell one image from another stands here alone.
+"""
 
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
@@ -149,3 +194,68 @@ def data_in(link: str, most: int) -> bytes:
         msg = f"A result's data: link holds more than {most} bytes."
         raise ResultRefused(msg)
     return content
+
+
+def checked_identity(value: object) -> str | tuple[str, ...] | None:
+    """
+    Return what of a link counts, see :func:`link_identity`.
+
+    :raises InvalidParameters: naming the argument.
+    """
+    if value is None or value in ("path", "link"):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(name, str) and name for name in value):
+        return tuple(value)
+    msg = (
+        f"link_identity: {cleaned(repr(value), 80)} is not 'path', 'link' or a list of the query parameters that tell "
+        "one image from another"
+    )
+    raise InvalidParameters(msg)
+
+
+def link_identity(link: str, counts: str | Sequence[str] | None = None) -> str:
+    """
+    Return what of a link names its image, so that two signatures of one object are equal, and nothing else is.
+
+    :param link: an https link; any other address comes back as it is.
+    :param counts: ``path``: no query parameter; ``link``: every one; names: these; None: all but a known signature.
+    """
+    if not link.lower().startswith(("http://", "https://")):
+        return link
+    # Cut by hand: decoding would make different bytes equal, and urlsplit raises on a bracket in the host.
+    address, _, query = link.partition("#")[0].partition("?")
+    texts = [] if counts == "path" else [text for text in query.split("&") if text]
+    if counts is None:
+        signing = _signing(dict(map(_parameter, texts)))
+        texts = [text for text in texts if _parameter(text)[0] not in signing]
+    elif counts not in {"path", "link"}:
+        texts = [text for text in texts if unquote_plus(text.partition("=")[0]) in counts]
+    return f"{address}?{'&'.join(texts)}" if texts else address
+
+
+def query_of(link: str) -> dict[str, str]:
+    """Return the query parameters of a link; of one that stands twice all values, joined."""
+    parameters: dict[str, str] = {}
+    for text in filter(None, link.partition("#")[0].partition("?")[2].split("&")):
+        name, _, value = text.partition("=")
+        known = parameters.get(unquote_plus(name))
+        parameters[unquote_plus(name)] = value if known is None else f"{known}&{value}"
+    return parameters
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return unquote_plus(name).lower(), unquote_plus(value)
+
+
+def _signing(parameters: Mapping[str, str]) -> set[str]:
+    """Return the names of the parameters that belong to a complete signature."""
+    found: set[str] = set()
+    for required, beside in _SCHEMES:
+        if all(name in parameters and _fits(value, parameters[name]) for name, value in required.items()):
+            found |= required.keys() | {name for name in parameters if re.fullmatch(beside, name)}
+    return found
+
+
+def _fits(pattern: str, value: str) -> bool:
+    return re.fullmatch(pattern, value, re.DOTALL) is not None

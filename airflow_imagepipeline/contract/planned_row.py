@@ -10,6 +10,9 @@ from typing import Any, Final, Self
 
 from airflow_imagepipeline.contract.text import cleaned
 
+QUERY_DIGITS: Final = 12
+"""Length of the digests in :attr:`PlannedRow.query`."""
+
 
 @dataclass(frozen=True)
 class PlannedRow:
@@ -26,6 +29,12 @@ class PlannedRow:
     :param treatment: what is to be done with it, see ``policy.batch.Treatment``.
     :param tags: by what each input can be known again, in their order: ``ETag:size`` of an object, SHA-256 of a file,
         the user's ``version`` of a link (empty where there is none).
+    :param owner: names whose picture has the row's file name, 12 hexadecimal digits: the input by its address alone,
+        whatever its bytes are; or the name itself, where it is made of the user's own columns.
+    :param query: of links with a query that counts: parameter to a digest of its value, and under the empty name a
+        digest of the work as if no query counted.
+    :param old_key: the key that version 0.1.0 gave the same work, where it was another; empty once the row is decided.
+    :param old_stem: the file stem that version 0.1.0 gave it, likewise.
     :param earlier: what the ledger knew of the same work when the plan was made, as its payload; empty for nothing.
     """
 
@@ -38,10 +47,15 @@ class PlannedRow:
     treatment: str = "submit"
     earlier: Mapping[str, Any] = field(default_factory=dict, repr=False)
     tags: list[str] = field(default_factory=list)
+    owner: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    old_key: str = ""
+    old_stem: str = ""
 
     def to_line(self) -> str:
         """Return the row as one line of JSON, without its end."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        values = {name: value for name, value in asdict(self).items() if value or name not in _MAY_LACK}
+        return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_line(cls, line: str) -> Self:
@@ -59,10 +73,11 @@ class PlannedRow:
         return row
 
 
+_MAY_LACK: Final = frozenset({"owner", "query", "old_key", "old_stem"})
 _KINDS: Final[Mapping[str, Any]] = {
     "index": int,
-    **dict.fromkeys(("input", "key", "invalid", "treatment"), str),
-    **dict.fromkeys(("arguments", "earlier"), dict),
+    **dict.fromkeys(("input", "key", "invalid", "treatment", "owner", "old_key", "old_stem"), str),
+    **dict.fromkeys(("arguments", "earlier", "query"), dict),
     "stem": str | None,
     "tags": list,
 }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import conf
@@ -18,6 +19,7 @@ from airflow_imagepipeline.contract.parameters import EditImageParameters, Image
 from airflow_imagepipeline.contract.text import counted
 from airflow_imagepipeline.exceptions import BatchFailed, BatchIncomplete, submission_failure
 from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
+from airflow_imagepipeline.operators.batch_arguments import as_text, check_constants, checked_flag
 from airflow_imagepipeline.policy.batch import is_good_enough
 from airflow_imagepipeline.policy.batch_event import BatchEvent
 
@@ -50,12 +52,14 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
     the manifest. A retry, and the worker after a deferral, go on where the last one ended.
 
     :param inputs: a list of links or ``s3://`` objects; a list of dicts (rows); a folder or glob
-        (``s3://bucket/catalog/*.jpg``, ``file:///...``); a ``.csv`` or ``.jsonl`` table; or the output of a task. Only
-        a string and a task's output are resolved by Airflow: rows are data, and never rendered. (templated)
+        (``s3://bucket/catalog/*.jpg``, ``file:///...``, an absolute path); a table (CSV, TSV, JSON, Parquet); or the
+        output of a task. Only a string and a task's output are resolved by Airflow: rows are data, and never rendered.
+        (templated)
     :param request: the endpoint's fields; texts may hold ``{column}`` placeholders, ``{lbrace}`` and ``{rbrace}`` are
-        braces. Every row has the columns ``index`` and ``name`` (of its file). The input itself comes from the row's
-        column of the field's name, unless the request gives it. (templated)
-    :param destination: folder to land the images in. (templated)
+        braces. Every row has the columns ``index``, and of its input ``path`` (below the folder, without ending),
+        ``folder``, ``file`` (with ending) and ``name``. The input itself comes from the row's column of the field's
+        name, unless the request gives it. (templated)
+    :param destination: folder to land the images in: an address or an absolute path. (templated)
     :param file_stem: files are called ``{file_stem}-{i:02d}.{ext}``, with placeholders as in ``request``; None means
         the job's id. (templated)
     :param overwrite: whether a file of another content may be replaced.
@@ -63,23 +67,28 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
     :param submit_concurrency: submissions under way at once; as many may end uncertain when a worker is killed.
     :param min_success_ratio: landed and reused rows over all rows that were not left out (invalid, over budget) below
         which the task fails; 0 to 1. All failed is always a failed task.
-    :param max_jobs: jobs that one DAG run pays for at most, retries and clears included; None for no bound.
-    :param max_cost: what they may cost at most; needs ``price_per_job``.
+    :param max_jobs: jobs that one DAG run pays for at most, retries and clears included; None for no bound. (templated)
+    :param max_cost: what they may cost at most; needs ``price_per_job``. (templated)
     :param price_per_job: what a job is taken to cost until the vendor says.
     :param reuse: ``same_request`` takes what an earlier run has landed for the same input and request; ``never`` makes
         everything anew in each run.
+    :param link_identity: what of an https link tells one image from another: ``path`` no query parameter, ``link`` the
+        whole link, a list of names these parameters; None takes away known signatures only, and stops when most new
+        links are known ones with another query.
+    :param on_empty: ``fail`` fails when a folder, glob or table holds no row, naming what was looked for; ``succeed``
+        does nothing then.
     :param on_invalid_row: ``fail`` submits nothing when a row is invalid; ``skip`` leaves such rows out.
     :param accept: what a result must be, see :class:`Acceptance`; ``{}`` takes the defaults, None checks nothing. What
         does not pass is put into ``<destination>/rejected``.
     :param redo_failed: how often a job that failed is submitted again in the same run, after some seconds and inside
         the budget: one that the vendor calls worth another try (its ``retryable``, else its page's list of codes), and
-        has not charged.
+        has not charged. (templated)
     :param redo_rejected: how often a rejected row is submitted again, with another seed and inside the budget; rows
-        with a seed of their own are not.
+        with a seed of their own are not. (templated)
     :param provenance: write next to each image, as ``<file>.json``, what it was made from.
     :param contact_sheet: draw one picture of the run beside the manifest: pairs of before and after, failures among
         them.
-    :param plan_only: report what would be done, and submit nothing.
+    :param plan_only: report what would be done, and submit nothing. (templated)
     :param deferrable: give up the worker while nothing is to be done; default from ``[operators] default_deferrable``.
     :param defer_after: seconds without anything to do that are worth giving up the worker.
     :param poll_interval: seconds; a job is looked at about as often as with this interval, when it is likely done.
@@ -99,6 +108,11 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         "destination",
         "file_stem",
         "ledger",
+        "max_jobs",
+        "max_cost",
+        "redo_failed",
+        "redo_rejected",
+        "plan_only",
         "imagepipeline_conn_id",
         "aws_conn_id",
     )
@@ -112,40 +126,42 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
     def __init__(
         self,
         *,
-        inputs: str | Sequence[Any] | XComArg,
+        inputs: str | PathLike[str] | Sequence[Any] | XComArg,
         request: Mapping[str, Any],
-        destination: str,
+        destination: str | PathLike[str],
         file_stem: str | None = None,
         overwrite: bool = False,
         max_in_flight: int = 50,
         submit_concurrency: int = 8,
         min_success_ratio: float = 1.0,
-        max_jobs: int | None = None,
-        max_cost: float | None = None,
+        max_jobs: int | str | None = None,
+        max_cost: float | str | None = None,
         price_per_job: float | None = None,
         reuse: str = "same_request",
+        link_identity: str | Sequence[str] | None = None,
+        on_empty: str = "fail",
         on_invalid_row: str = "fail",
         accept: Mapping[str, Any] | None = None,
-        redo_failed: int = 1,
-        redo_rejected: int = 0,
+        redo_failed: int | str = 1,
+        redo_rejected: int | str = 0,
         provenance: bool = True,
         contact_sheet: bool = False,
-        plan_only: bool = False,
+        plan_only: bool | str = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         defer_after: float = 60.0,
         poll_interval: float = 5.0,
         timeout: float = 12 * 3600.0,
         job_timeout: float = 3600.0,
-        ledger: str | None = None,
+        ledger: str | PathLike[str] | None = None,
         shard: Sequence[int] | None = None,
         imagepipeline_conn_id: str = ImagePipelineHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.inputs = Rows(inputs) if isinstance(inputs, list | tuple) else inputs
+        self.inputs = Rows(inputs) if isinstance(inputs, list | tuple) else as_text(inputs)
         self.request = request
-        self.destination = destination
+        self.destination = as_text(destination)
         self.file_stem = file_stem
         self.overwrite = overwrite
         self.max_in_flight = max_in_flight
@@ -155,6 +171,8 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         self.max_cost = max_cost
         self.price_per_job = price_per_job
         self.reuse = reuse
+        self.link_identity = link_identity
+        self.on_empty = on_empty
         self.on_invalid_row = on_invalid_row
         self.accept = accept
         self.redo_failed = redo_failed
@@ -167,10 +185,11 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.job_timeout = job_timeout
-        self.ledger = ledger
+        self.ledger = as_text(ledger)
         self.shard = shard
         self.imagepipeline_conn_id = imagepipeline_conn_id
         self.aws_conn_id = aws_conn_id
+        check_constants(self)
 
     @cached_property
     def hook(self) -> ImagePipelineHook:
@@ -213,14 +232,15 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         try:
             deadline = time.time() + seconds_allowed(self) if told is None else told.deadline
             options = checked_options(self, may_defer=told is None or not told.message)
+            is_plan_only = checked_flag("plan_only", self.plan_only)
             self._batch = run = open_batch(self, context, options)
-            if self.plan_only:
+            if is_plan_only:
                 return self._report(run)
             self._refuse_change(run, told)
             about = run.prepare()
         except ImagePipelineError as error:
             raise submission_failure(error) from error
-        self._refuse_invalid(run, about)
+        self._refuse_invalid(context, run, about)
         turn = run.run(deadline, told)
         from airflow_imagepipeline.batch.run import InFlight
 
@@ -245,17 +265,20 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         self.log.info("Nothing was submitted: plan_only=True. It would be: %s", report)
         return report
 
-    def _refuse_invalid(self, run: BatchRun, about: Mapping[str, Any]) -> None:
-        invalid = about["treatments"].get("invalid", 0)
-        if invalid and self.on_invalid_row == "fail":
-            run.release()
-            shown = "; ".join(about["invalid"])
+    def _refuse_invalid(self, context: Context, run: BatchRun, about: Mapping[str, Any]) -> None:
+        count, shown = about["treatments"].get("invalid", 0), list(about["invalid"])
+        if count > len(shown):
+            shown.append(f"row … and {count - len(shown)} more: the manifest names them all.")
+        if count and self.on_invalid_row == "fail":
+            said = f"{count} of {about['count']} rows are invalid, so nothing was submitted"
+            turn = run.refuse(f"{said}.")
+            self._leave_summary(context, turn.summary.to_payload())
             msg = (
-                f"{invalid} of {about['count']} rows are invalid, so nothing was submitted: {shown}. Mend them, or "
-                "leave them out with on_invalid_row='skip'; then clear the task."
+                f"{said}. Mend them, or leave them out with on_invalid_row='skip'; then clear the task. "
+                f"Manifest: {turn.summary.manifest}"
             )
-            raise BatchFailed(msg)
-        for reason in about["invalid"]:
+            raise BatchFailed("\n".join([msg, *shown]))
+        for reason in shown:
             self.log.warning("Left out: %s", reason)
 
     def _defer_until_done(self, turn: InFlight, deadline: float) -> None:
@@ -287,10 +310,13 @@ class ImagePipelineBatchOperator(RowsStayData, BaseOperator):
         if is_good_enough(turn.counts, self.min_success_ratio):
             self.log.info("%s", said)
             return summary
-        # A failed task returns nothing: what reads the summary (the Images tab, a later task) finds it all the same.
-        context["ti"].xcom_push(key="return_value", value=summary)
+        self._leave_summary(context, summary)
         failure = BatchIncomplete if turn.may_change else BatchFailed
         raise failure(f"{said} ({turn.why})" if turn.why else said)
+
+    def _leave_summary(self, context: Context, summary: Mapping[str, Any]) -> None:
+        # A failed task returns nothing: what reads the summary (the Images tab, a later task) finds it all the same.
+        context["ti"].xcom_push(key="return_value", value=summary)
 
 
 class ImageToImageBatchOperator(ImagePipelineBatchOperator):
@@ -315,5 +341,6 @@ class EditImageBatchOperator(ImagePipelineBatchOperator):
     parameters_class = EditImageParameters
 
     def __init__(self, *, upload_inputs: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Before the others, with which it is checked.
         self.upload_inputs = upload_inputs
+        super().__init__(**kwargs)

@@ -21,6 +21,7 @@ from airflow_imagepipeline.batch.run import MANIFESTS, BatchRun
 from airflow_imagepipeline.batch.steps import Work
 from airflow_imagepipeline.compat import task_state_store
 from airflow_imagepipeline.contract.errors import ImagePipelineError
+from airflow_imagepipeline.contract.links import checked_identity
 from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.landing.gate import gate_for
 from airflow_imagepipeline.landing.inputs import LONGEST_SIGNATURE, links_for
@@ -28,6 +29,7 @@ from airflow_imagepipeline.landing.landing import REJECTED
 from airflow_imagepipeline.landing.provenance import Provenance
 from airflow_imagepipeline.operators.batch_arguments import checked_shard
 from airflow_imagepipeline.records.object_storage import Owner
+from airflow_imagepipeline.storage import disk
 from airflow_imagepipeline.storage.folder import open_folder
 
 if TYPE_CHECKING:
@@ -125,6 +127,8 @@ def _rows(task: ImagePipelineBatchOperator, run: str) -> Iterable[PlannedRow]:
         reserved=_reserved(task),
         salt=run if task.reuse == "never" else "",
         shard=checked_shard(task.shard),
+        counts=checked_identity(task.link_identity),
+        on_empty=task.on_empty,
     )
     return (_without_key(row, task.hook.access) for row in planned)
 
@@ -137,7 +141,8 @@ def _without_key(row: PlannedRow, access: ApiAccess) -> PlannedRow:
 
 
 def _reserved(task: ImagePipelineBatchOperator) -> list[str]:
-    inside, home = f"{task.destination.rstrip('/')}/", _home(task, None).rstrip("/")
+    inside = f"{disk.one_address(task.destination).rstrip('/')}/"
+    home = disk.one_address(_home(task, None)).rstrip("/")
     return [_LEDGER, MANIFESTS, REJECTED, *([home.removeprefix(inside)] if home.startswith(inside) else [])]
 
 
@@ -187,6 +192,7 @@ def _base(task: ImagePipelineBatchOperator, run_id: str, run: str, clears: int) 
         task.ledger,
         task.shard,
         task.reuse,
+        *([task.link_identity] if task.link_identity is not None else []),
     ]
     readable = re.sub(r"[^A-Za-z0-9._\-]+", "_", run_id)[:_LONGEST_NAME]
     return f"{readable}-{run[:6]}{_digest(asked)[:6]}-{clears}"

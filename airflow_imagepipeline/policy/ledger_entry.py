@@ -58,6 +58,8 @@ class LedgerEntry:
     :param checks: what the checks found.
     :param replaces: stem of the files that this very work has landed before, whose place its images may take; empty
         when there are none.
+    :param owner: names the input whose picture the images are, see :class:`PlannedRow`; version 0.1.0 wrote none.
+    :param query: what the queries of its links were, see :class:`PlannedRow`.
     :param spent: run to jobs and their price: what was paid for this work before the plan that wrote this was made.
     """
 
@@ -82,6 +84,8 @@ class LedgerEntry:
     checks: Mapping[str, Any] = field(default_factory=dict)
     replaces: str = ""
     spent: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    owner: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_under_way(self) -> bool:
@@ -168,6 +172,7 @@ _OF_TYPE: Final[Mapping[str, Callable[[Any], bool]]] = {
     "float | None": lambda value: value is None or is_number(value),
     "bool | None": lambda value: value is None or isinstance(value, bool),
     "Sequence[Mapping[str, Any]]": lambda value: isinstance(value, list | tuple) and all(map(_is_image, value)),
+    "Mapping[str, str]": lambda value: _is_named(value, _is_text),
     "Mapping[str, Any]": lambda value: _is_named(value, lambda _: True),
     "Mapping[str, float | bool]": lambda value: _is_named(value, lambda one: isinstance(one, bool) or is_number(one)),
     "Mapping[str, Sequence[float]]": lambda value: _is_named(value, _is_spent),

@@ -19,27 +19,42 @@ _LONGEST_NAME: Final = 60
 _MOST_NAMES: Final = 20
 
 
-def filled(template: Any, row: Mapping[str, Any]) -> Any:
+def filled(template: Any, row: Mapping[str, Any], *, needed: bool = True) -> Any:
     """
     Return a template with the columns of a row in place of its ``{column}`` placeholders.
 
-    A text that is one placeholder and nothing else becomes the column's value itself, so that a number stays a number;
-    inside other text None is nothing. ``{lbrace}`` and ``{rbrace}`` are the braces themselves.
+    A text that is one placeholder and nothing else becomes the column's value itself, so that a number stays a number,
+    and one that is missing (NaN, NaT) None. ``{lbrace}`` and ``{rbrace}`` are the braces themselves.
 
     :param template: a text, or lists and dicts of texts (their keys stay as they are); anything else comes back as is.
     :param row: column to value; what a value holds is never a placeholder.
-    :raises InvalidParameters: for a column that the row does not have, and a brace that belongs to no placeholder.
+    :param needed: whether a column inside other text must hold something; else what is missing is nothing.
+    :raises InvalidParameters: for a column that the row does not have, or that is empty where other text needs it, and
+        for a brace that belongs to no placeholder.
     """
     if isinstance(template, str):
         whole = _TOKEN.fullmatch(template)
         if whole is not None and whole["column"] is not None:
-            return _value(whole["column"], row)
-        return "".join(text if column is None else _as_text(_value(column, row)) for text, column in _pieces(template))
+            value = _value(whole["column"], row)
+            return None if is_missing(value) else value
+        pieces = _pieces(template)
+        return "".join(text if column is None else _as_text(column, row, needed=needed) for text, column in pieces)
     if isinstance(template, Mapping):
-        return {key: filled(value, row) for key, value in template.items()}
+        return {key: filled(value, row, needed=needed) for key, value in template.items()}
     if isinstance(template, list | tuple):
-        return [filled(value, row) for value in template]
+        return [filled(value, row, needed=needed) for value in template]
     return template
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a value stands for none: None, NaN, and what pandas writes for it (NaT, NA)."""
+    if value is None or isinstance(value, str):
+        return value is None
+    try:
+        # Not by type: numpy, pandas and decimal have NaNs of their own, all of which differ from themselves.
+        return type(value).__name__ == "NAType" or bool(value != value)  # noqa: PLR0124
+    except (TypeError, ValueError):
+        return False
 
 
 def columns_in(template: Any) -> set[str]:
@@ -86,5 +101,10 @@ def _value(column: str, row: Mapping[str, Any]) -> Any:
     raise InvalidParameters(msg)
 
 
-def _as_text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _as_text(column: str, row: Mapping[str, Any], *, needed: bool) -> str:
+    value = _value(column, row)
+    text = "" if is_missing(value) else str(value)
+    if needed and not text.strip():
+        msg = f"the column {cleaned(column, _LONGEST_NAME)!r} is empty in this row, and a text needs it"
+        raise InvalidParameters(msg)
+    return text

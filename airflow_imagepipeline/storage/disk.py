@@ -1,4 +1,4 @@
-"""Small files on a disk: each appears whole or not at all, also when two processes write at once."""
+"""Places on a disk, and small files there: each appears whole or not at all, also when two write at once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import errno
 import hashlib
 import io
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
+from urllib.parse import unquote
 
 from airflow_imagepipeline.contract.text import cleaned
 
+_LOCAL: Final = re.compile(r"(?P<url>file:(?://(?:localhost)?(?=/)|(?=/(?!/))))|(?=/)", re.IGNORECASE)
 UNFINISHED: Final = ".unfinished"
 """How the name of a file ends that is still being written; it begins with a dot."""
 
@@ -22,6 +25,27 @@ _UNSUPPORTED: Final = frozenset(
     getattr(errno, name) for name in ("EACCES", "EINVAL", "EMLINK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EPERM", "EXDEV")
 )
 """How mounts refuse what they have no means for."""
+
+
+def one_address(address: str) -> str:
+    """
+    Return the one address of a place on this machine's disk, ``file:///...``; any other address comes back as it is.
+
+    In a URL, percent escapes are decoded, unless there is a file or folder of the literal name; in a path never. Empty
+    and ``.`` segments are left out; a slash at the end stays.
+
+    :param address: a ``file:`` URL, an absolute path, or anything else.
+    """
+    found = _LOCAL.match(address)
+    if found is None:
+        return address
+    path = ""
+    for part in address[found.end() :].split("/"):
+        if part not in {"", "."}:
+            literal = f"{path}/{part}"
+            is_escaped = found["url"] and "%" in part and not os.path.lexists(literal)
+            path = f"{path}/{unquote(part)}" if is_escaped else literal
+    return f"file://{path}{'/' if address.endswith('/') or not path else ''}"
 
 
 def unfinished_beside(target: Path) -> Path:

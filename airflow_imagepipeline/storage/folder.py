@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,16 +14,23 @@ from typing import Final
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_imagepipeline.contract.errors import InvalidParameters
+from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.storage import disk
 
 MARKER: Final = ".imagepipeline"
 """Empty object written once into a destination, so that a missing permission shows before anything is paid for."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9._=\-]+(/[A-Za-z0-9._=\-]+)*", re.ASCII)
+# What some store or file system cannot hold in a name, and what would be taken for an escape.
+_UNSTORABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\:*?\"<>|\u2028\u2029\ufffe\uffff]|=(?=[0-9A-F]{2})")
+_AT_THE_END: Final = re.compile(r"[. ]+$")
 # S3 ends at 1024 bytes for a key, a disk at 255 for each part of a path; the sum of these stays below 900 and 255,
 # whatever the two ends of a name ("-00.webp", and what an unfinished file is called) add.
 _LONGEST_FOLDER: Final = 640
 _LONGEST_STEM: Final = 240
-_LONGEST_PART: Final = 200
+_LONGEST_PART: Final = 220
+_DIGITS: Final = 12
+LONGEST_NAME: Final = _LONGEST_FOLDER + _LONGEST_STEM
+"""Bytes of a folder's address and a file stem together, at most."""
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
@@ -192,14 +200,15 @@ def open_folder(uri: str, aws_conn_id: str | None, *, hurried: bool = False) -> 
     """
     Return the folder of an address.
 
-    :param uri: ``s3://bucket/prefix``, ``file:///...`` or what Airflow's ``ObjectStoragePath`` knows; at most 640
-        bytes behind the scheme.
+    :param uri: ``s3://bucket/prefix``, ``file:///...``, an absolute path, or what Airflow's ``ObjectStoragePath``
+        knows; at most 640 bytes behind the scheme.
     :param aws_conn_id: connection for ``s3://``.
     :param hurried: give S3 up within a minute, as somebody waits for the answer; what the connection says of its
         timeouts (``config_kwargs``) wins.
     :raises DestinationUnusable: when the address makes no sense.
     """
-    scheme, separator, rest = uri.strip().partition("://")
+    uri = disk.one_address(uri.strip())
+    scheme, separator, rest = uri.partition("://")
     if not separator or not rest.strip("/") or any(part in {".", ".."} for part in rest.split("/")):
         msg = f"destination {uri!r} is no folder: give s3://bucket/prefix, file:///path or the like."
         raise DestinationUnusable(msg)
@@ -212,29 +221,54 @@ def open_folder(uri: str, aws_conn_id: str | None, *, hurried: bool = False) -> 
     if scheme == "s3":
         from airflow_imagepipeline.storage.s3 import S3Folder
 
-        return S3Folder(uri.strip(), aws_conn_id, hurried=hurried)
+        return S3Folder(uri, aws_conn_id, hurried=hurried)
     from airflow_imagepipeline.storage.object_storage import ObjectStorageFolder
 
-    return ObjectStorageFolder(uri.strip())
+    return ObjectStorageFolder(uri)
 
 
-def checked_stem(stem: str) -> str:
+def checked_stem(stem: str, most: int = _LONGEST_STEM) -> str:
     """
-    Return a user's file stem if it is a harmless name.
+    Return the file stem that a user's text stands for: letters of every script stay (NFC), slashes make folders.
 
-    :raises InvalidParameters: when it could leave the folder or needs escaping somewhere.
+    What some store or file system cannot hold becomes ``=`` and two hexadecimal digits for each byte of it, as does an
+    ``=`` that would look like that. A part that is too long ends in a digest of the whole part.
+
+    :param most: bytes that it may have.
+    :raises InvalidParameters: when it could leave the folder, or is too long.
     """
-    parts = stem.split("/")
-    if not _NAME.fullmatch(stem) or any(part in {".", ".."} or len(part) > _LONGEST_PART for part in parts):
-        msg = (
-            f"file_stem: {stem[:120]!r} may hold letters, digits, '.', '_', '=', '-', and '/' between parts "
-            f"of at most {_LONGEST_PART} characters"
-        )
+    shown = f"file_stem: {cleaned(stem, 120)!r}"
+    parts = unicodedata.normalize("NFC", stem).split("/")
+    if any(part in {"", ".", ".."} for part in parts):
+        msg = f"{shown} may hold no empty part, no '.' and no '..' between its slashes, and none at its ends"
         raise InvalidParameters(msg)
-    if len(stem) > _LONGEST_STEM:
-        msg = f"file_stem: {stem[:120]!r} has more than {_LONGEST_STEM} characters"
+    if any("\ud800" <= character <= "\udfff" for character in stem):
+        msg = f"{shown} holds half a character (a lone surrogate), which no file name can"
         raise InvalidParameters(msg)
-    return stem
+    *folders, last = (_UNSTORABLE.sub(_escaped, part) for part in parts)
+    # Some file systems drop these from the end of a name; a file has more behind it.
+    safe = "/".join(map(_shortened, [*(_AT_THE_END.sub(_escaped, folder) for folder in folders), last]))
+    if len(safe.encode()) > most:
+        msg = f"{shown} has more than {most} bytes, which is the room that is left for it"
+        raise InvalidParameters(msg)
+    return safe
+
+
+def folded_name(name: str) -> str:
+    """Return what is equal for names that some file system takes for one: they differ only in case or form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"={byte:02X}" for byte in found[0].encode())
+
+
+def _shortened(part: str) -> str:
+    content = part.encode()
+    if len(content) <= _LONGEST_PART:
+        return part
+    digest = hashlib.sha256(content).hexdigest()[:_DIGITS]
+    return f"{content[: _LONGEST_PART - _DIGITS - 1].decode(errors='ignore')}-{digest}"
 
 
 def stem_of(job_id: str) -> str:

@@ -183,5 +183,7 @@ def _opened(address: str, aws_conn_id: str | None) -> Iterator[BinaryIO]:
         return
     from airflow.sdk import ObjectStoragePath
 
-    with ObjectStoragePath(address if "://" in address else f"file://{address}").open("rb") as file:
+    from airflow_imagepipeline.storage import disk
+
+    with ObjectStoragePath(disk.one_address(address)).open("rb") as file:
         yield file

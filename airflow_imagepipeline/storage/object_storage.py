@@ -35,7 +35,8 @@ class ObjectStorageFolder(Folder):
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
         try:
-            self._path = ObjectStoragePath(self.uri)
+            # A question mark at the very end would be taken for that of an empty query, and left out.
+            self._path = ObjectStoragePath(f"{self.uri}/" if self.uri.endswith(("?", "#")) else self.uri)
             # Airflow 3.1 asks for the file system no earlier than this.
             _ = self._path.fs
         except (ValueError, ImportError) as exc:
@@ -170,7 +171,7 @@ def _walk(
     try:
         # A folder sorts as if its slash belonged to its name: so do the names of the files in it.
         found = sorted((f"{name}/" if size is None else name, size) for name, size in children(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for name, size in found:
         inside = above + name

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -47,13 +49,18 @@ def test_a_row_is_planned_whole(planned: Plan) -> None:
     found = only(planned([row], request=request, file_stem="{colour}/{name}-{index}"))
 
     assert re.fullmatch("[0-9a-f]{32}", found.key)
+    assert re.fullmatch("[0-9a-f]{32}", found.old_key)
+    assert re.fullmatch("[0-9a-f]{12}", found.owner)
     assert found == PlannedRow(
         index=0,
         input="https://photos.test/Cup%20A.png",
         key=found.key,
-        arguments={"prompt": "red Cup-A no. 0", "strength": 0.5, "seed": 7, "init_image": row["init_image"]},
-        stem="red/Cup-A-0",
+        arguments={"prompt": "red Cup A no. 0", "strength": 0.5, "seed": 7, "init_image": row["init_image"]},
+        stem="red/Cup A-0",
         tags=[""],
+        owner=found.owner,
+        old_key=found.old_key,
+        old_stem="red/Cup-A-0",
     )
 
 
@@ -86,10 +93,10 @@ def test_rows_are_data_and_never_a_template(planned: Plan) -> None:
 @pytest.mark.parametrize(
     ("address", "name"),
     [
-        ("https://a.test/in/Red%20cup%20(1).final.png?w=1#x", "Red-cup-1-.final"),
-        ("https://a.test", ""),
-        ("https://a.test/%E9%9D%B4.png", ""),
-        ("s3://bucket/in/cup?#1.png", "cup-1"),
+        ("https://a.test/in/Red%20cup%20(1).final.png?w=1#x", "Red cup (1).final"),
+        ("https://a.test/%E9%9D%B4.png", "靴"),
+        ("https://a.test/So%CC%88fa.png", "Söfa"),
+        ("s3://bucket/in/cup?#1.png", "cup?#1"),
         ("s3://bucket/cup", "cup"),
     ],
 )
@@ -137,17 +144,19 @@ def test_the_request_may_make_the_address(planned: Plan) -> None:
         pytest.param(
             "https://a.test/x",
             {"request": {"prompt": "{sku}"}},
-            "prompt: there is no column 'sku'; the row has: index, init_image, name",
+            "prompt: there is no column 'sku'; the row has: file, folder, index, init_image, name, path",
             id="unknown column",
         ),
         pytest.param("https://a.test/x", {"file_stem": "{sku}"}, "file_stem: there is no column 'sku'", id="stem"),
         pytest.param(
             {"init_image": "https://a.test/x", "s": "../a"},
             {"file_stem": "{s}"},
-            "file_stem: '../a' may hold letters",
+            "file_stem: '../a' may hold no empty part, no '.' and no '..'",
             id="a stem that leaves the folder",
         ),
-        pytest.param("https://a.test/", {"file_stem": "{name}"}, "file_stem: '' may hold", id="an empty stem"),
+        pytest.param(
+            "https://a.test/", {"file_stem": "{name}"}, "file_stem: '' may hold no empty part", id="an empty stem"
+        ),
         pytest.param(
             "/in/cup.png",
             {"edit": True, "upload_inputs": False},
@@ -296,8 +305,8 @@ def test_the_second_of_two_different_requests_may_not_take_the_name_of_the_first
     rows.append(rows[0])
     found = planned(rows, file_stem="{sku}")
     assert [bool(row.invalid) for row in found] == [False, False, True, True, False]
-    assert "another row has this name: 'a'" in found[2].invalid
-    assert "tells them apart" in found[2].invalid
+    assert f"its name 'a' is that of another row, 'a' of {LINK.format(0)}: give a file_stem" in found[2].invalid
+    assert "{folder}/{file}" in found[2].invalid
     assert found[2].input == LINK.format(2)
     assert found[4].key == found[0].key
 
@@ -374,3 +383,143 @@ def test_rows_take_three_megabytes_for_ten_thousand_at_most(tmp_path: Path, kind
 def test_a_plan_is_json(planned: Plan) -> None:
     for row in planned([*links(3), None]):
         assert json.loads(row.to_line())["index"] == row.index
+
+
+@pytest.mark.real_input("A3", "A9")
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("cup.jpg", "cup|cup.jpg||cup"),
+        ("sku1/front.final.JPG", "front.final|front.final.JPG|sku1|sku1/front.final"),
+        ("a/b/Größe XL.jpg", "Größe XL|Größe XL.jpg|a/b|a/b/Größe XL"),
+        ("a//b.jpg", "b|b.jpg|a/=|a/=/b"),
+        ("shoes [new]/x.jpg", "x|x.jpg|shoes [new]|shoes [new]/x"),
+        ("So\u0308fa.jpg", "Söfa|Söfa.jpg||Söfa"),
+    ],
+)
+def test_every_input_has_columns_of_where_it_lies(
+    planned: Plan, moto: Moto, bucket: str, name: str, columns: str
+) -> None:
+    moto.s3.put_object(Bucket=bucket, Key=f"in/{name}", Body=b"x")
+    row = {"name": "{name}", "file": "{file}", "folder": "{folder}", "path": "{path}"}
+    request = {"prompt": "x", "extra_parameters": row}
+
+    for inputs in (f"s3://{bucket}/in/", f"s3://{bucket}/in/**/*.jpg"):
+        found = only(planned(inputs, request=request, file_stem="{path}"))
+        assert "|".join(found.arguments["extra_parameters"].values()) == columns
+        assert found.stem == columns.rpartition("|")[2]
+    # Of one that is named alone, the folder is that below its bucket.
+    assert only(planned([f"s3://{bucket}/in/{name}"], file_stem="{path}")).stem == f"in/{columns.rpartition('|')[2]}"
+
+
+@pytest.mark.real_input("A3", "A4", "A6")
+@pytest.mark.fault(125)
+@pytest.mark.parametrize(
+    ("names", "stem", "way_out"),
+    [
+        (["a/IMG_0001.jpg", "b/IMG_0001.jpg"], "{name}", "{path}"),
+        (["cup.jpg", "cup.png"], "{name}", "{folder}/{file}"),
+        (["a/cup.jpg", "a/cup.png"], "{path}", "{folder}/{file}"),
+        (["Cup.jpg", "cup.jpg"], "{path}", None),
+        (["So\u0308fa.jpg", "Söfa.jpg"], "{file}", None),
+        (["Straße.jpg", "strasse.jpg"], "{path}", None),
+    ],
+)
+def test_two_files_that_would_have_one_name_are_both_named_with_the_way_out(
+    planned: Plan, tmp_path: Path, names: list[str], stem: str, way_out: str | None
+) -> None:
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * (number + 1))
+    first, second = planned(str(tmp_path), edit=True, file_stem=stem)
+    assert first.invalid == ""
+    assert first.input in second.invalid
+    assert second.input.endswith(tuple(names))
+    if way_out is not None:
+        assert not any(row.invalid for row in planned(str(tmp_path), edit=True, file_stem=way_out))
+
+
+@pytest.mark.real_input("A4")
+def test_a_folder_that_is_none_is_no_part_of_a_name(planned: Plan, tmp_path: Path) -> None:
+    (tmp_path / "cup.jpg").write_bytes(b"x")
+    assert only(planned(str(tmp_path), edit=True, file_stem="{folder}/{file}")).stem == "cup.jpg"
+    assert (
+        "the column 'folder' is empty"
+        in only(planned(str(tmp_path), edit=True, file_stem="in {folder}", request={"prompt": "x"})).invalid
+    )
+
+
+@pytest.mark.fault(116)
+@pytest.mark.real_input("B8")
+@pytest.mark.parametrize(
+    "version", ["\ud800", 10**5000, "v" * 2000, -(10**4400)], ids=["half", "long number", "long", "negative"]
+)
+@pytest.mark.parametrize("column", ["version", "sku", "text"])
+def test_a_row_that_nobody_can_write_down_is_invalid_and_the_others_go_on(
+    planned: Plan, column: str, version: object
+) -> None:
+    good = {"init_image": LINK.format(1), "sku": "a", "text": "b", "version": 1}
+    rows = [{**good, column: version}, {**good, "sku": "c"}]
+    wrong, right = planned(rows, file_stem="{sku}", request={"prompt": "{text} on white"})
+    if version != "v" * 2000 or column == "version":
+        assert wrong.invalid
+    assert not right.invalid
+    assert wrong.to_line().encode()
+
+
+@pytest.mark.fault(116)
+def test_a_file_whose_name_is_no_text_is_an_invalid_row(planned: Plan, tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(b"x")
+    (tmp_path / os.fsdecode(b"b\xfcd.png")).write_bytes(b"x")
+    rows = planned(str(tmp_path), edit=True, file_stem="{path}")
+    assert sorted(bool(row.invalid) for row in rows) == [False, True]
+    assert all(row.to_line().encode() for row in rows)
+
+
+@pytest.mark.real_input("B3", "B4")
+def test_a_cell_that_is_empty_makes_its_row_invalid_where_it_is_needed(planned: Plan) -> None:
+    request = {"prompt": "{title} on white", "init_image": "https://cdn.test/{sku}.png", "seed": "{seed}"}
+    rows = [
+        {"sku": "a", "title": "Cup", "seed": None},
+        {"sku": "", "title": "Cup", "seed": 1},
+        {"sku": "b", "title": math.nan, "seed": 1},
+        {"sku": "c", "title": "Mug", "seed": math.nan, "version": math.nan},
+    ]
+    found = planned(rows, request=request, file_stem="{sku}")
+    assert [bool(row.invalid) for row in found] == [False, True, True, False]
+    assert "init_image: the column 'sku' is empty" in found[1].invalid
+    assert "seed" not in found[3].arguments
+
+
+@pytest.mark.real_input("C7")
+def test_one_place_is_one_piece_of_work_however_it_is_written(planned: Plan, tmp_path: Path) -> None:
+    photo = tmp_path / "mit Leer ü.png"
+    photo.write_bytes(b"x")
+    spellings = [
+        str(photo),
+        f"file://{photo}",
+        photo.as_uri(),
+        f"file://localhost{photo}",
+        f"{tmp_path}/./{photo.name}",
+    ]
+    rows = planned([*spellings, photo], edit=True, file_stem="{name}")
+    assert {(row.key, row.input, row.stem, row.invalid) for row in rows} == {
+        (rows[0].key, f"file://{photo}", "mit Leer ü", "")
+    }
+    assert only(planned(tmp_path.as_uri(), edit=True)).key == rows[0].key
+    # Another address is another input, whatever its bytes.
+    (tmp_path / "b.png").write_bytes(b"x")
+    assert only(planned([str(tmp_path / "b.png")], edit=True)).key != rows[0].key
+
+
+@pytest.mark.real_input("B7")
+def test_what_no_one_can_read_is_invalid_before_it_is_paid_for(planned: Plan, moto: Moto, bucket: str) -> None:
+    moto.s3.put_object(Bucket=bucket, Key="in/a.png", Body=b"x")
+    moto.s3.put_object(Bucket=bucket, Key="in/empty.png", Body=b"")
+    for kind in ("GLACIER", "DEEP_ARCHIVE", "GLACIER_IR", "STANDARD_IA"):
+        moto.s3.put_object(Bucket=bucket, Key=f"in/{kind}.png", Body=b"x", StorageClass=kind)
+    for inputs in (f"s3://{bucket}/in/", [f"s3://{bucket}/{key}" for key in moto.keys(bucket)]):
+        reasons = {row.input.rpartition("/")[2]: row.invalid for row in planned(inputs)}
+        assert {name for name, reason in reasons.items() if reason} == {"empty.png", "GLACIER.png", "DEEP_ARCHIVE.png"}
+        assert "is empty (0 bytes)" in reasons["empty.png"]
+        assert "InvalidObjectState" in reasons["GLACIER.png"]

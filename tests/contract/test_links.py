@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_imagepipeline.contract.errors import InvalidParameters
-from airflow_imagepipeline.contract.links import input_image
+from airflow_imagepipeline.contract.links import checked_identity, input_image, link_identity, query_of
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,76 @@ def test_any_text_is_taken_or_refused(address: str) -> None:
         assert input_image("init_image", address) == address
     except InvalidParameters as error:
         assert len(str(error)) < 500  # noqa: PT017 - raising is only one of two good ends
+
+
+PHOTO = "https://photos.test/in/cup.jpg"
+SCHEMES = {
+    "AWS, version 4": "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={0}&X-Amz-Date=2026112{1}T000000Z"
+    "&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Security-Token=t{1}&X-Amz-Signature={0}",
+    "AWS, version 2": "AWSAccessKeyId=a{1}&Signature={0}%3D&Expires=179584733{1}",
+    "CloudFront": "Key-Pair-Id=K&Signature={0}&Expires=179584733{1}",
+    "CloudFront with a policy": "Policy={0}&Key-Pair-Id=K&Signature={0}",
+    "Google, version 4": "X-Goog-Algorithm=G&X-Goog-Credential=a&X-Goog-Date=2026112{1}T000000Z&X-Goog-Signature={0}",
+    "Google, version 2": "GoogleAccessId=a&Expires=179584733{1}&Signature={0}",
+    "Azure": "sv=2022-11-02&st=2026-11-2{1}T00%3A00%3A00Z&se=2026-12-0{1}T00%3A00%3A00Z&sr=b&sp=r&sig={0}%3D",
+    "Aliyun OSS, version 1": "OSSAccessKeyId=a{1}&Expires=179584733{1}&Signature={0}&security-token={0}",
+    "Aliyun OSS, version 4": "x-oss-signature-version=OSS4-HMAC-SHA256&x-oss-credential=a&x-oss-date=2026112{1}T000000Z"
+    "&x-oss-expires=60&x-oss-signature={0}",
+    "Aliyun CDN": "auth_key=179584733{1}-0-0-{0}",
+    "Tencent COS": "q-sign-algorithm=sha1&q-ak=a&q-sign-time=1;{1}&q-key-time=1;{1}&q-header-list=host"
+    "&q-url-param-list=&q-signature={0}",
+    "Tencent CDN": "sign={0}&t=6567890{1}",
+    "Huawei OBS": "AccessKeyId=a&Expires=179584733{1}&Signature={0}",
+    "Volcengine TOS": "X-Tos-Algorithm=T&X-Tos-Credential=a&X-Tos-Date=d{1}&X-Tos-Expires=60&X-Tos-Signature={0}",
+    "Qiniu": "e=179584733{1}&token={0}:{0}=",
+    "Akamai hdnts": "hdnts=exp=179584733{1}~acl=/*~hmac={0}",
+    "Akamai hdnea": "hdnea=st=1~exp=2~acl=/*~hmac={0}",
+    "Discord": "ex=6567890{1}&is=6567890{1}&hm={0}{0}",
+    "a date and a signature": "exp=179584733{1}&sig={0}",
+    "a date and a signature in full": "expires=2026-11-2{1}T00:00:00Z&signature={0}",
+}
+
+
+@pytest.mark.real_input("C6")
+@pytest.mark.parametrize("query", [pytest.param(query, id=scheme) for scheme, query in SCHEMES.items()])
+def test_what_a_known_scheme_signs_with_is_no_part_of_a_link(query: str) -> None:
+    for number, digit in enumerate("af"):
+        signing = query.format(digit * 32, number)
+        assert link_identity(f"{PHOTO}?{signing}#top") == PHOTO
+        assert link_identity(f"{PHOTO}?w=80&{signing}&id=7") == f"{PHOTO}?w=80&id=7"
+
+
+@pytest.mark.fault(106)
+@pytest.mark.real_input("C6")
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("token=AAA", "key=AAA", "sig=0123456789abcdef0123", "signature=abc", "sign=1", "expires=1795847337", "se=1"),
+        *("policy=small", "t=6567890a", "e=1795847337&token=AAA", "exp=1795847337&token=0123456789abcdef0123", "sp=r"),
+        *(
+            "exp=soon&sig=0123456789abcdef0123",
+            "exp=1795847337&sig=left",
+            "sv=1&se=2",
+            "Expires=1795847337&Signature=x",
+        ),
+        *("x-oss-process=image/resize,w_80", "versionId=3", "id=7&v=2", "q-ak=a&q-signature=b", "ex=1&is=2&hm=3"),
+    ],
+)
+def test_what_may_tell_one_image_from_another_is_a_part_of_a_link(query: str) -> None:
+    assert link_identity(f"{PHOTO}?{query}") == f"{PHOTO}?{query}"
+
+
+def test_the_user_says_what_of_a_link_counts() -> None:
+    link = f"{PHOTO}?id=7&v=2&token=A#top"
+    assert link_identity(link, "path") == PHOTO
+    assert link_identity(link, "link") == link.partition("#")[0]
+    assert link_identity(link, ("v", "id", "none")) == f"{PHOTO}?id=7&v=2"
+    assert link_identity("s3://bucket/a?token=1", "path") == "s3://bucket/a?token=1"
+    assert query_of(f"{PHOTO}?id=7&x=1&x=2&flag#top") == {"id": "7", "x": "1&2", "flag": ""}
+
+
+@pytest.mark.parametrize("value", ["query", "", [], ["a", 1], 7, {"a": 1}])
+def test_an_identity_that_is_none_is_refused(value: object) -> None:
+    with pytest.raises(InvalidParameters, match="link_identity: "):
+        checked_identity(value)
+    assert checked_identity(["id"]) == ("id",)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.exceptions import BatchFailed, SubmissionRefused
+from tests.doubles.pictures import picture
 from tests.generations import only_current, only_old
 from tests.operators.nights import Nights, TaskInstance, counts
-from tests.running import fails_with, in_task_modes
+from tests.running import PROMPT, fails_with, in_task_modes
 
 pytestmark = pytest.mark.usefixtures("generation")
 PRICE = 0.04
@@ -141,6 +144,22 @@ def test_no_budget_pays_for_nothing(nights: Nights) -> None:
 
 @only_current
 def test_a_cost_without_a_price_is_refused_before_anything_is_submitted(nights: Nights) -> None:
-    with fails_with(SubmissionRefused, "price_per_job"):
+    with fails_with(InvalidParameters, "price_per_job"):
         nights.attempt(TaskInstance("n1"), nights.rows(3), max_cost=1.0)
+    with fails_with(SubmissionRefused, "price_per_job"):
+        nights.attempt(TaskInstance("n1"), nights.rows(3), max_cost="{{ 1.0 }}")
     assert nights.emulator.stats()["submits"] == 0
+
+
+@only_current
+@pytest.mark.real_input("C5")
+@pytest.mark.parametrize("bound", [{"max_jobs": 3}, {"max_cost": 3 * PRICE, "price_per_job": PRICE}], ids=str)
+def test_nothing_is_uploaded_that_the_budget_does_not_cover(
+    nights: Nights, tmp_path: Path, bound: dict[str, Any]
+) -> None:
+    for number in range(16):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    usual = {"upload_inputs": True, "request": {"prompt": PROMPT}, "file_stem": "{path}"}
+    summary = nights.run("n1", str(tmp_path), **usual, **bound)
+    assert counts(summary) == {"landed": 3, "over_budget": 13}
+    assert (nights.emulator.stats()["uploads"], nights.paid) == (3, 3)

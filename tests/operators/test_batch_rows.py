@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.exceptions import BatchFailed, SubmissionRefused
 from airflow_imagepipeline.operators.batch import ImageToImageBatchOperator
 from tests.generations import only_current, only_old
@@ -132,24 +133,18 @@ def test_two_processes_serialise_a_dag_with_rows_alike() -> None:
         texts.append(done.stdout.splitlines()[-1])
     assert texts[0] == texts[1]
     assert "0x" not in texts[0]
-    assert "1 rows" in texts[0]
+    assert '"1 row"' in texts[0]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"max_in_flight": 0}, "max_in_flight: 0"),
-        ({"submit_concurrency": "8"}, "submit_concurrency"),
-        ({"max_jobs": -1}, "max_jobs: -1"),
-        ({"poll_interval": 0}, "poll_interval"),
-        ({"job_timeout": float("nan")}, "job_timeout"),
-        ({"timeout": None}, "timeout: None"),
-        ({"timeout": 0}, "timeout: 0"),
-        ({"min_success_ratio": 1.1}, "min_success_ratio: 1.1"),
-        ({"reuse": "always"}, "reuse: 'always'"),
-        ({"on_invalid_row": "cry"}, "on_invalid_row: 'cry'"),
-        ({"shard": [2, 2]}, "shard: [2, 2]"),
-        ({"shard": "1/2"}, "shard: '1/2'"),
+        ({"max_jobs": "{{ 'ten' }}"}, "max_jobs: 'ten' is not a whole number from 0"),
+        ({"max_cost": "{{ 'ten' }}", "price_per_job": 1}, "max_cost: 'ten' is not a number"),
+        ({"redo_rejected": "{{ 'ten' }}"}, "redo_rejected: 'ten'"),
+        ({"plan_only": "{{ 'ten' }}"}, "plan_only: 'ten' is neither true nor false"),
+        ({"plan_only": "{{ none }}"}, "plan_only: 'None' is neither true nor false"),
+        ({"reuse": "{{ 'ten' }}"}, "reuse: "),
         ({"request": "a lighthouse"}, "request: it is of type str"),
         ({"request": {"prompt": "x", "color": "red"}}, "color is no field"),
         ({"request": {"prompt": "{"}}, "prompt"),
@@ -169,6 +164,93 @@ def test_a_wrong_argument_is_refused_before_anything_is_submitted(
     assert nights.run("n2", nights.rows(2), plan_only=True)["new"] == 2
 
 
+@pytest.mark.real_input("B8", "B9")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"max_in_flight": 0}, "max_in_flight: 0"),
+        ({"submit_concurrency": "8"}, "submit_concurrency"),
+        ({"max_jobs": -1}, "max_jobs: -1"),
+        ({"poll_interval": 0}, "poll_interval"),
+        ({"job_timeout": float("nan")}, "job_timeout"),
+        ({"timeout": None}, "timeout: None"),
+        ({"timeout": 0}, "timeout: 0"),
+        ({"min_success_ratio": 1.1}, "min_success_ratio: 1.1"),
+        ({"reuse": "always"}, "reuse: 'always'"),
+        ({"on_invalid_row": "cry"}, "on_invalid_row: 'cry'"),
+        ({"shard": [2, 2]}, "shard: [2, 2]"),
+        ({"shard": "1/2"}, "shard: '1/2'"),
+        ({"max_jobs": "ten"}, "max_jobs: 'ten'"),
+        ({"max_cost": 5}, "max_cost: give price_per_job, too"),
+        ({"min_success_ratio": 98}, "min_success_ratio: 98"),
+        ({"shard": [4, 4]}, "shard: [4, 4]"),
+        ({"accept": {"min_widht": 1}}, "accept: min_widht: the fields are"),
+        ({"accept": {"min_width": 0}}, "accept: min_width: 0 is not"),
+        ({"timeout": float("inf")}, "timeout: inf"),
+        ({"timeout": 1e300}, "timeout: 1e+300"),
+        ({"defer_after": float("inf")}, "defer_after: inf"),
+        ({"plan_only": "perhaps"}, "plan_only: 'perhaps'"),
+        ({"overwrite": "no"}, "overwrite: 'no' is neither true nor false"),
+        ({"provenance": None}, "provenance: None"),
+        ({"on_empty": "skip"}, "on_empty: 'skip'"),
+        ({"link_identity": "query"}, "link_identity: 'query' is not 'path', 'link' or a list"),
+        ({"link_identity": []}, "link_identity: []"),
+    ],
+    ids=str,
+)
+@only_current
+def test_a_wrong_constant_is_refused_when_the_dag_is_parsed(
+    nights: Nights, arguments: dict[str, Any], words: str
+) -> None:
+    with fails_with(InvalidParameters, words):
+        nights.operator(inputs=[], **arguments)
+
+
+@pytest.mark.real_input("B9", "B10")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_cost": 5, "price_per_job": "{{ params.price }}"},
+        {"accept": {"min_width": "{{ params.width }}"}},
+        {"shard": ["{{ params.shard }}", 4]},
+        {"timeout": "{{ params.hours }}"},
+        {"max_jobs": "5", "max_cost": None, "redo_rejected": "1", "plan_only": "False"},
+    ],
+    ids=str,
+)
+@only_current
+def test_what_holds_a_template_is_not_judged_when_the_dag_is_parsed(nights: Nights, arguments: dict[str, Any]) -> None:
+    assert nights.operator(inputs=[], **arguments)
+
+
+@pytest.mark.real_input("B10")
+@only_current
+def test_templates_say_how_much_is_done(nights: Nights) -> None:
+    templates = {"plan_only": "{{ params.plan }}", "max_jobs": "{{ params.most }}", "max_cost": "{{ params.cost }}"}
+    rows = nights.rows(3)
+
+    def run(**params: Any) -> Any:
+        return run_to_end(
+            lambda **mode: nights.operator(inputs=rows, **templates, price_per_job=0.04, **mode),
+            given(**params),
+            nights.mode,
+        )
+
+    assert run(plan=True, most=2, cost=None)["new"] == 2
+    assert nights.emulator.stats()["submits"] == 0
+    assert counts(run(plan=False, most=None, cost=0.05)) == {"landed": 1, "over_budget": 2}
+
+
+@pytest.mark.real_input("A7", "B8")
+@only_current
+def test_paths_and_numbers_are_taken_for_what_they_are(nights: Nights, tmp_path: Path) -> None:
+    odd = {"destination": tmp_path / "größe XL", "ledger": tmp_path / "led ger", "file_stem": 123}
+    summary = nights.run("n1", nights.rows(1), **odd)
+    assert counts(summary) == {"landed": 1}
+    assert (tmp_path / "größe XL" / "123-00.png").exists()
+    assert summary["ledger"] == f"file://{tmp_path}/led ger"
+
+
 @only_current
 @in_task_modes
 def test_one_invalid_row_stops_the_batch_or_is_left_out(nights: Nights) -> None:
@@ -176,6 +258,8 @@ def test_one_invalid_row_stops_the_batch_or_is_left_out(nights: Nights) -> None:
     with fails_with(BatchFailed, "2 of 5 rows are invalid, so nothing was submitted", "row 3", "row 4"):
         nights.run("n1", rows)
     assert nights.paid == 0
+    reasons = [(row["outcome"], bool(row["reason"])) for row in nights.manifest()]
+    assert reasons == [("not_submitted", True)] * 3 + [("invalid", True)] * 2
 
     summary = nights.clear(rows, on_invalid_row="skip")
 
@@ -237,6 +321,34 @@ def test_what_is_given_to_defer_may_be_dropped(nights: Nights, mode: str, monkey
     nights.settings.job_seconds = 0.4
     assert counts(nights.run("n1", nights.rows(6), max_in_flight=3)) == {"landed": 6}
     assert (len(seen) >= 1, nights.paid, mode) == (True, 6, "triggerer")
+
+
+@only_current
+@pytest.mark.real_input("B1")
+@pytest.mark.parametrize("inputs", ["{root}/catlog/", "{root}/catlog/*.jpg"])
+def test_a_night_without_an_input_fails_unless_it_may_be_empty(nights: Nights, tmp_path: Path, inputs: str) -> None:
+    address = inputs.format(root=f"file://{tmp_path}")
+    with fails_with(SubmissionRefused, f"there is no folder file://{tmp_path}/catlog/", "on_empty='succeed'"):
+        nights.run("n1", address, upload_inputs=True)
+    assert nights.run("n2", address, upload_inputs=True, on_empty="succeed")["total"] == 0
+
+
+@only_current
+@pytest.mark.real_input("B6")
+def test_the_first_invalid_rows_are_named_a_line_each(nights: Nights) -> None:
+    good = nights.rows(1)
+    wrong = [{**row, "sku": "../up"} for row in nights.rows(13)]
+    with pytest.raises(BatchFailed) as caught:
+        nights.run("n1", [*good, *wrong])
+    first, *lines = str(caught.value).split("\n")
+    assert first.startswith("13 of 14 rows are invalid, so nothing was submitted. ")
+    assert nights.summary["manifest"] in first
+    assert [line.partition(":")[0] for line in lines[:10]] == [f"row {place}" for place in range(1, 11)]
+    assert all(row["input_image"] in line for row, line in zip(wrong, lines[:10], strict=False))
+    assert lines[10:] == ["row … and 3 more: the manifest names them all."]
+    outcomes = [row["outcome"] for row in nights.manifest()]
+    assert outcomes == ["not_submitted", *["invalid"] * 13]
+    assert nights.paid == 0
 
 
 @pytest.mark.real_input("C8")

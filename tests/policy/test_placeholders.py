@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,14 @@ from hypothesis import strategies as st
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.policy.placeholders import columns_in, filled
 
-ROW = {"sku": "A-1", "angle": 30, "share": 0.5, "empty": None, "odd": "{sku} {{ 7*7 }} {0.__class__} {lbrace}"}
+ROW = {
+    "sku": "A-1",
+    "angle": 30,
+    "share": 0.5,
+    "empty": None,
+    "nan": math.nan,
+    "odd": "{sku} {{ 7*7 }} {0.__class__} {lbrace}",
+}
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
 
 
@@ -21,7 +31,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambd
         pytest.param("{angle}", 30, id="a lone placeholder is the value itself"),
         pytest.param(" {angle}", " 30", id="with a space it is text"),
         pytest.param("{empty}", None, id="a lone None stays None"),
-        pytest.param("a{empty}b", "ab", id="None in text is nothing"),
+        pytest.param("{nan}", None, id="a lone NaN is None"),
         pytest.param("{sku}{angle}", "A-130", id="two placeholders are text"),
         pytest.param("{lbrace}sku{rbrace}", "{sku}", id="literal braces"),
         pytest.param("{lbrace}", "{", id="a lone literal brace"),
@@ -44,7 +54,17 @@ def test_what_is_no_column_is_named_with_the_known_ones(column: str) -> None:
     with pytest.raises(InvalidParameters) as caught:
         filled(f"a {{{column}}}", ROW)
     assert repr(column.strip()) in str(caught.value) or repr(column) in str(caught.value)
-    assert "angle, empty, odd, share, sku" in str(caught.value)
+    assert "angle, empty, nan, odd, share, sku" in str(caught.value)
+
+
+@pytest.mark.real_input("B3", "B4")
+@pytest.mark.parametrize(
+    "value", [None, "", " \t", "\xa0", math.nan, Decimal("NaN"), np.float64("nan"), np.datetime64("NaT")]
+)
+def test_a_text_does_not_do_without_a_column_that_is_empty(value: Any) -> None:
+    with pytest.raises(InvalidParameters, match="the column 'title' is empty in this row"):
+        filled({"prompt": "{title} on white"}, {"title": value})
+    assert filled("{title} on white", {"title": 0}) == "0 on white"
 
 
 def test_the_known_columns_of_a_wide_row_are_cut() -> None:
@@ -73,7 +93,9 @@ def test_the_columns_of_a_template_are_found() -> None:
 def test_a_value_is_never_interpreted(value: str) -> None:
     row = {"value": value, "other": "OTHER"}
     assert filled("{value}", row) == value
-    assert filled("<{value}|{other}|{value}>", row) == f"<{value}|OTHER|{value}>"
+    if value.strip():
+        assert filled("<{value}|{other}|{value}>", row) == f"<{value}|OTHER|{value}>"
+    assert filled("<{value}|{other}|{value}>", row, needed=False) == f"<{value}|OTHER|{value}>"
 
 
 @given(value=JSON)
