@@ -2,6 +2,12 @@
 
 PYTHON ?= python3
 AIRFLOW_VERSIONS := 3.1.8 3.2.2
+PYTHON_VERSIONS := 3.12 3.13
+# Where pyenv keeps them, its commands need to be told which; nothing else reads this.
+PYTHON_3.12 ?= PYENV_VERSION=3.12 python3.12
+PYTHON_3.13 ?= PYENV_VERSION=3.13 python3.13
+# Tests that run side by side. A worker has servers, a database and temporary folders of its own.
+WORKERS ?= 2
 BIN := .venv/bin
 BENCHES := import_time gate landing_memory faults_vs_stock detection batch_scale batch_vs_mapped
 # What a short run of the browser tests looks at.
@@ -13,15 +19,20 @@ export PYTHONDONTWRITEBYTECODE :=
 # Nothing of the machine's own Airflow may be found or touched.
 unexport AIRFLOW_HOME AIRFLOW_CONFIG
 
-.PHONY: help demo test check format matrix $(AIRFLOW_VERSIONS:%=matrix-%) kill-test kill-test-short docs tables audit \
-    ui-test ui-test-short screenshots bench clean
+ALL := not kill and not ui
+QUICK := smoke or not (slow or live or kill or ui)
+PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --durations=20
+
+.PHONY: help demo test test-all check format matrix $(AIRFLOW_VERSIONS:%=matrix-%) $(PYTHON_VERSIONS:%=matrix-py%) \
+    package kill-test kill-test-short docs tables audit ui-test ui-test-short \
+    screenshots bench clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | column -t -s '	'
 
-# $(1) the environment, $(2) the extra, $(3) the file of pinned versions
+# $(1) the environment, $(2) the extra, $(3) the file of pinned versions, $(4) the interpreter
 define install
-	$(PYTHON) -m venv $(1)
+	$(or $(4),$(PYTHON)) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --compile-bytecode --constraints $(3) --editable '.[$(2)]'
 endef
@@ -37,8 +48,11 @@ endef
 demo: .venv/.installed-demo  ## Edit a real photo in a real Airflow against the emulator (PHOTO=path, UI=1)
 	$(BIN)/python -m demo.run $(if $(PHOTO),--photo '$(PHOTO)') $(if $(UI),--ui)
 
-test: .venv/.installed-dev  ## Run all tests but the long suites
-	$(BIN)/python -m pytest -m 'not kill and not ui' --cov --cov-report=term
+test: .venv/.installed-dev  ## Run the quick tests, and one DAG in a real Airflow in each mode (4 minutes)
+	$(BIN)/$(PYTEST) -m '$(QUICK)'
+
+test-all: .venv/.installed-dev  ## Run all tests but the kill and browser suites, with coverage and its bound
+	$(BIN)/$(PYTEST) -m '$(ALL)' --cov --cov-report=term
 
 check: .venv/.installed-dev docs audit  ## Check format, lint, types, docs, and what is unsafe
 	$(BIN)/ruff format --check $(CODE)
@@ -65,14 +79,24 @@ audit: .venv/.installed-dev  ## Ask for known vulnerabilities of the pinned vers
 	echo "pip-audit: $$(grep -c 'could not be audited' .audit.log) of $$(wc -l < constraints.txt) pinned packages" \
 	    "could not be audited"; rm -f .audit.log; exit $$status
 
-matrix: test $(AIRFLOW_VERSIONS:%=matrix-%)  ## Run the tests on every supported minor version of Airflow
+matrix: $(AIRFLOW_VERSIONS:%=matrix-%) $(PYTHON_VERSIONS:%=matrix-py%) test-all  ## Run these on every supported Airflow and Python
 
-.venv-%/.installed: pyproject.toml constraints-%.txt
+# Airflow's older versions run on PYTHON, newer Pythons with the newest Airflow. Named last, as it is the more general.
+$(AIRFLOW_VERSIONS:%=.venv-%/.installed): .venv-%/.installed: pyproject.toml constraints-%.txt
 	$(call install,.venv-$*,dev,constraints-$*.txt)
 	@touch $@
 
-$(AIRFLOW_VERSIONS:%=matrix-%): matrix-%: .venv-%/.installed
-	.venv-$*/bin/python -m pytest -m 'not kill and not ui'
+$(PYTHON_VERSIONS:%=.venv-py%/.installed): .venv-py%/.installed: pyproject.toml constraints.txt
+	@$(PYTHON_$*) -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$*")' || \
+    { echo "Python $* is needed, and $(PYTHON_$*) is not that: name one with PYTHON_$*=path"; exit 1; }
+	$(call install,.venv-py$*,dev,constraints.txt,$(PYTHON_$*))
+	@touch $@
+
+$(AIRFLOW_VERSIONS:%=matrix-%) $(PYTHON_VERSIONS:%=matrix-py%): matrix-%: .venv-%/.installed
+	.venv-$*/bin/$(PYTEST) -m '$(ALL)'
+
+package: .venv/.installed-dev  ## Build wheel and sources, and use the wheel in an environment of its own
+	$(BIN)/python -m tests.package
 
 kill-test: .venv/.installed-dev  ## Kill a real Airflow at the worst moments, on PostgreSQL (15 minutes)
 	tests/kill/install_postgres.sh

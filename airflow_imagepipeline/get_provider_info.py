@@ -34,7 +34,7 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "images_tab_aws_conn_id": {
                         "description": "Connection for ``s3://`` pictures of tasks whose own is not known.",
-                        "version_added": "0.2.0",
+                        "version_added": "0.1.0",
                         "type": "string",
                         "example": None,
                         "default": "aws_default",
@@ -44,7 +44,7 @@ def get_provider_info() -> dict[str, Any]:
                             "Folders (absolute paths, parted by commas) below which ``file://`` pictures may be shown. "
                             "Empty means the destination of the task that is looked at."
                         ),
-                        "version_added": "0.2.0",
+                        "version_added": "0.1.0",
                         "type": "string",
                         "example": "/srv/pictures",
                         "default": "",

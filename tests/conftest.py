@@ -20,6 +20,9 @@ import pytest
 # Before anything imports Airflow: it reads these when it is imported, and would write into the reader's own home.
 _HOME = tempfile.mkdtemp(prefix="airflow-home-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+# Killed processes leave their temporary files: they go with this folder, and so does what pytest keeps.
+tempfile.tempdir = os.environ["TMPDIR"] = str(Path(_HOME, "tmp"))
+Path(tempfile.tempdir).mkdir()
 for _name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[_name]
 os.environ |= {
@@ -37,6 +40,15 @@ if TYPE_CHECKING:
     from tests.doubles.moto_server import Moto
     from tests.generations import Generation
     from tests.vendor import Vendor
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start one real Airflow at a time: two at once are too much for two cores."""
+    for item in items:
+        if item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.xdist_group("live"))
+
 
 _SERVERS = ("httpx", "httpcore", "uvicorn", "imagepipeline-emulator")
 """Loggers of the other side, which runs in this process: what it logs is not the provider's."""

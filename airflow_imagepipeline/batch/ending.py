@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_imagepipeline.batch.manifest import Ending, ManifestFile, manifest_rows
@@ -17,6 +15,7 @@ from airflow_imagepipeline.contract.manifest import BatchSummary, RowOutcome
 from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.policy.ledger_entry import RowPhase
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.batch.lease_keeping import LeaseKeeper
@@ -67,9 +66,9 @@ def finish(folder: Folder, home: Folder, lease: LeaseKeeper, plan: Plan, asked: 
 def _write_manifest(folder: Folder, lease: LeaseKeeper, plan: Plan, asked: Asked, name: str) -> ManifestFile:
     ending = Ending(asked.base, plan.state.stopped, plan.state.was_passed)
     ledger, total = lease.ledger, plan.about["count"]
-    with Scratch() as scratch, tempfile.TemporaryDirectory(prefix="imagepipeline-") as here:
+    with Scratch() as scratch, scratch_folder() as here:
         scratch.keep_newest(entry for _, entry in lease.while_held(ledger.entries()))
-        manifest = ManifestFile(Path(here) / "manifest")
+        manifest = ManifestFile(here / "manifest")
         rows = map(PlannedRow.from_line, lease.while_held(plan.store.lines()))
         folder.put(name, manifest.write(manifest_rows(rows, scratch, ending)), overwrite=True)
         if manifest.counts.total() != total:

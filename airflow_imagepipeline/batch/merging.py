@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import heapq
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_imagepipeline.batch.manifest import ManifestFile
@@ -17,6 +15,7 @@ from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.manifest import BatchSummary, ManifestRow, RowOutcome
 from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.landing.contact_sheet import manifest_rows
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.storage.folder import Folder
@@ -111,8 +110,8 @@ def merge_manifests(
     if any(shard.manifest == uri for shard in shards):
         msg = f"file_stem: {uri} is one of the manifests that are to be merged; give another file_stem"
         raise InvalidParameters(msg)
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch, ExitStack() as sources:
-        manifest = ManifestFile(Path(scratch) / "manifest")
+    with scratch_folder() as scratch, ExitStack() as sources:
+        manifest = ManifestFile(scratch / "manifest")
         rows = [sources.enter_context(closing(_rows_of(shard, aws_conn_id))) for shard in shards]
         file = manifest.write(_in_order(heapq.merge(*rows, key=lambda row: row[0].index)))
         summary = _summary(uri, shards, manifest.counts)

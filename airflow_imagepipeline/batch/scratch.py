@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 _CACHE_KILOBYTES: Final = 1024
 _SETTINGS: Final = (
@@ -37,8 +37,8 @@ class Scratch:
 
     def __enter__(self) -> Self:
         """Make the file."""
-        self._folder = tempfile.TemporaryDirectory(prefix="imagepipeline-")
-        self._database = sqlite3.connect(Path(self._folder.name) / "scratch", isolation_level=None)
+        self._folder = scratch_folder()
+        self._database = sqlite3.connect(self._folder.__enter__() / "scratch", isolation_level=None)
         for setting in _SETTINGS:
             self._database.execute(setting)
         self._database.execute("BEGIN")
@@ -49,7 +49,7 @@ class Scratch:
     ) -> None:
         """Remove the file."""
         self._database.close()
-        self._folder.cleanup()
+        self._folder.__exit__(kind, error, trace)
 
     def keep_newest(self, entries: Iterable[Mapping[str, Any]]) -> None:
         """Take in ledger entries, in the order in which they were written."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from airflow_imagepipeline.contract.addresses import address_of, is_loopback, is_public
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.text import cleaned
 
@@ -16,29 +16,16 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
 _S3_OBJECT: Final = re.compile(r"s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]/.+", re.DOTALL)
 
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# Public by the book, and yet they lead to any other address: NAT64 and 6to4.
-_RELAYS: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "192.88.99.0/24", "2002::/16")))
-
-
-def is_loopback(host: str | None) -> bool:
-    """Tell whether a host name means this machine: ``localhost`` or a loopback address."""
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
 
 
 def _is_private(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
+    address = address_of(host)
+    if address is None:
         name = host.lower().rstrip(".")
         # No name ends in a number: resolvers read 127.1, 0x7f000001 and 2130706433 as addresses.
         is_number = _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
         return is_number or name.endswith((".internal", ".local", ".localhost"))
-    return not address.is_global or address.is_multicast or any(address in network for network in _RELAYS)
+    return not is_public(address)
 
 
 def input_image(name: str, value: str) -> str:

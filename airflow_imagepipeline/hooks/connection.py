@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
+from airflow_imagepipeline.contract.addresses import is_loopback
 from airflow_imagepipeline.contract.errors import Misconfigured
-from airflow_imagepipeline.contract.links import is_loopback
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

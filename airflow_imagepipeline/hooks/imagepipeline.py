@@ -16,11 +16,11 @@ from airflow.sdk import BaseHook
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
 
 from airflow_imagepipeline.contract import calls
+from airflow_imagepipeline.contract.addresses import is_loopback
 from airflow_imagepipeline.contract.api import SDXL_IMAGE_TO_IMAGE
 from airflow_imagepipeline.contract.calls import Call, RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, InvalidParameters, Refused
 from airflow_imagepipeline.contract.job import Job, JobHandle
-from airflow_imagepipeline.contract.links import is_loopback
 from airflow_imagepipeline.hooks import transport
 from airflow_imagepipeline.hooks.connection import DEFAULT_HOST, ApiAccess
 from airflow_imagepipeline.policy import resending

@@ -7,7 +7,6 @@ the addresses behind a name by the resolver that the download's connections are 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from typing import Final
@@ -19,8 +18,8 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 from yarl import URL
 
+from airflow_imagepipeline.contract.addresses import address_of, is_loopback, is_public
 from airflow_imagepipeline.contract.errors import LinkRefused
-from airflow_imagepipeline.contract.links import is_loopback
 from airflow_imagepipeline.contract.text import cleaned
 
 _USUAL_PORTS: Final = {"https": 443, "http": 80}
@@ -30,23 +29,11 @@ _PLAIN: Final = re.compile(r"[\x21-\x5b\x5d-\x7e]+")
 _HOST: Final = re.compile(r"[a-z0-9._\-]{1,253}|[0-9a-f:.]{0,45}:[0-9a-f:.]{0,45}")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
-_THIS_MACHINE: Final = tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128")))
-# IPv6 beyond 2000::/3 only dresses up other addresses (mapped, translated, NAT64), or is not public; so does 6to4.
-_PUBLIC: Final = tuple(map(ipaddress.ip_network, ("0.0.0.0/0", "2000::/3")))
-_RELAYS: Final = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "2002::/16")))
-
 
 def may_connect_to(address: str, *, allow_loopback: bool) -> bool:
     """Tell whether results may be fetched from an address: a public one, or this machine where the API is here too."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if any(ip in net for net in _THIS_MACHINE):
-        return allow_loopback
-    if ip.is_multicast or not ip.is_global or any(ip in net for net in _RELAYS):
-        return False
-    return any(ip in net for net in _PUBLIC)
+    found = address_of(address)
+    return found is not None and (allow_loopback if is_loopback(address) else is_public(found))
 
 
 def checked_link(link: str, *, allow_loopback: bool) -> URL:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from airflow_imagepipeline.contract.errors import InvalidParameters
@@ -18,6 +16,7 @@ from airflow_imagepipeline.images.saving import EXTENSION_OF, save_small
 from airflow_imagepipeline.landing.contact_pictures import Pictures, completed
 from airflow_imagepipeline.policy.contact_sheet import Choice, Pick, chosen, difference_of, seconds_of
 from airflow_imagepipeline.storage.folder import Folder, StoredFile, open_folder
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 MOST_PAIRS: Final = 60
 """More pairs on one picture are no overview."""
@@ -66,8 +65,8 @@ def manifest_rows(uri: str, aws_conn_id: str | None) -> Iterator[ManifestRow]:
     :raises StorageFailed: when it cannot be read.
     """
     folder, _, name = uri.rpartition("/")
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
-        copy = Path(scratch) / "manifest"
+    with scratch_folder() as scratch:
+        copy = scratch / "manifest"
         open_folder(folder, aws_conn_id).read(name, copy)
         with copy.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -121,11 +120,11 @@ def put_sheet(
         msg = f"a sheet has 1 to {MOST_PAIRS} pairs, and a name that ends with .jpg, .png or .webp: not {n}, {name!r}"
         raise InvalidParameters(msg)
     choice = chosen(rows, n, seed=destination.uri_of(name))
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
-        pictures = Pictures(Path(scratch), aws_conn_id)
+    with scratch_folder() as scratch:
+        pictures = Pictures(scratch, aws_conn_id)
         cells, shown = _captioned(choice, pictures)
         image = draw_sheet(_page(choice, title), cells, map(pictures.pair, shown))
-        sheet = Path(scratch) / "sheet"
+        sheet = scratch / "sheet"
         width, height = save_small(image, sheet, form)
         content = sheet.read_bytes()
         notes = {"width": str(width), "height": str(height)}

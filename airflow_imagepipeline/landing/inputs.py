@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from airflow_imagepipeline.contract.errors import InvalidParameters
 from airflow_imagepipeline.contract.links import is_file
 from airflow_imagepipeline.contract.text import cleaned
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
@@ -72,8 +72,8 @@ def _is_object(address: str) -> bool:
 def _uploaded(
     addresses: Sequence[str], hook: ImagePipelineHook, aws_conn_id: str | None, digests: MutableMapping[str, str]
 ) -> dict[str, str]:
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
-        copies = [Path(scratch) / f"input-{number}" for number in range(len(addresses))]
+    with scratch_folder() as scratch:
+        copies = [scratch / f"input-{number}" for number in range(len(addresses))]
         facts = [_checked_copy(address, aws_conn_id, copy) for address, copy in zip(addresses, copies, strict=True)]
         links = {}
         for address, copy, fact in zip(addresses, copies, facts, strict=True):

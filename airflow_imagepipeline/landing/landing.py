@@ -9,7 +9,6 @@ written when all of them are there.
 from __future__ import annotations
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +19,7 @@ from airflow_imagepipeline.landing.earlier import EarlierImages
 from airflow_imagepipeline.landing.look import look_at
 from airflow_imagepipeline.landing.provenance import explain
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed, StoredFile, stem_of
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from airflow_imagepipeline.contract.job import Job
@@ -158,11 +158,11 @@ class _Landing:
             raise DownloadFailed(msg)
         images = []
         # Private to this user, and removed in every case.
-        with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
+        with scratch_folder() as scratch:
             for index in range(len(self._links)):
-                found = earlier.image(index, Path(scratch)) if earlier else None
+                found = earlier.image(index, scratch) if earlier else None
                 self.taken_over |= {found.uri} if found else set()
-                images.append(found or self._image(index, f"{stem}-{index:02d}", Path(scratch), overwrite=overwrite))
+                images.append(found or self._image(index, f"{stem}-{index:02d}", scratch, overwrite=overwrite))
                 self.done += 1
         return images
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +13,7 @@ from airflow_imagepipeline.contract.sidecar import LARGEST_SIDECAR, SUFFIX, Side
 from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.images.inspection import FORMAT_OF_EXTENSION
 from airflow_imagepipeline.storage.folder import Folder, StorageFailed
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 _LONGEST_NAME: Final = 300
 
@@ -59,9 +59,9 @@ def verify(folder: Folder) -> Iterator[Finding]:
     """
     sizes = {listed.name: listed.size for listed in folder.listing()}
     sidecars = [name for name in sizes if is_sidecar(name) and _is_image(name.removesuffix(SUFFIX))]
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-") as scratch:
+    with scratch_folder() as scratch:
         for name in sidecars:
-            verdict, reason = _judged(folder, name, sizes, Path(scratch) / "image")
+            verdict, reason = _judged(folder, name, sizes, scratch / "image")
             yield Finding(verdict, cleaned(name.removesuffix(SUFFIX), _LONGEST_NAME), reason)
     explained = {name.removesuffix(SUFFIX) for name in sidecars}
     for name in sizes:

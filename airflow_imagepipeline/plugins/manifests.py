@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 import time
 import weakref
@@ -16,12 +15,12 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from airflow_imagepipeline.contract.manifest import ManifestRow, RowOutcome
 from airflow_imagepipeline.plugins.stored import NotReadable, Storage
 from airflow_imagepipeline.plugins.words import is_number
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 PAGE: Final = 48
 """Rows of a page."""
@@ -187,8 +186,8 @@ class Manifests:
 
 
 def _copied(storage: Storage, uri: str, version: Mapping[str, Any]) -> Manifest:
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-manifest-") as folder:
-        path = Path(folder, "manifest")
+    with scratch_folder() as folder:
+        path = folder / "manifest"
         storage.fetch(uri, path, LARGEST_MANIFEST)
         with path.open("rb") as file:
             starts, outcomes = _index(file)

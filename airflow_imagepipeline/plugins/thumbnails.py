@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from airflow_imagepipeline.images import thumbnail as images
 from airflow_imagepipeline.images.inspection import ImageFacts, NotAnImage, inspect_file
 from airflow_imagepipeline.plugins.results import Named
 from airflow_imagepipeline.plugins.stored import NotKept, NotReadable, Storage
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 SIDE: Final = 256
 """Pixels of a thumbnail's longer side."""
@@ -47,8 +47,8 @@ def open_image(storage: Storage, named: Named) -> Opened:
 
     :raises NotReadable: when it cannot be read, is no whole image, or is not the one that the result speaks of.
     """
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-image-") as folder:
-        path = Path(folder, "image")
+    with scratch_folder() as folder:
+        path = folder / "image"
         facts, digest = _fetched(storage, named, path)
         return Opened(path.open("rb"), facts, digest, path.stat().st_size)
 
@@ -64,8 +64,8 @@ def thumbnail(storage: Storage, named: Named) -> bytes:
     kept = None
     if named.sha256 and not named.is_input:
         kept = f"{named.uri.rpartition('/')[0]}/_thumbnails/{named.sha256}.webp"
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-thumbnail-") as folder:
-        path, small = Path(folder, "image"), Path(folder, "thumbnail")
+    with scratch_folder() as folder:
+        path, small = folder / "image", folder / "thumbnail"
         if kept and (found := _kept(storage, kept, small)):
             return found
         _fetched(storage, named, path)

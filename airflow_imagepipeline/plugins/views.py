@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 from airflow_imagepipeline.contract.manifest import ManifestRow, RowOutcome
@@ -24,6 +22,7 @@ from airflow_imagepipeline.plugins.results import (
 )
 from airflow_imagepipeline.plugins.stored import NotReadable, Storage, kind_of, roots_for
 from airflow_imagepipeline.plugins.task_instances import FoundTask
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 _PROMPTS: Final = ("prompt", "negative_prompt")
 # Shown elsewhere: as pictures or addresses, or among the facts of the job.
@@ -74,8 +73,8 @@ def storage_of(task: FoundTask) -> Storage:
 
 def provenance_of(storage: Storage, image: LandedImage) -> Provenance:
     """Read what lies beside an image; nothing when there is nothing, or nothing that can be read."""
-    with tempfile.TemporaryDirectory(prefix="imagepipeline-sidecar-") as folder:
-        path = Path(folder, "sidecar")
+    with scratch_folder() as folder:
+        path = folder / "sidecar"
         try:
             storage.fetch(f"{image.uri}{SUFFIX}", path, LARGEST_SIDECAR)
             return read_provenance(path.read_bytes())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from shutil import copyfileobj
 from typing import Any, Final
 
@@ -21,6 +19,7 @@ from airflow_imagepipeline.records.ledger_lines import (
     read_heading,
 )
 from airflow_imagepipeline.storage.folder import StoredFile
+from airflow_imagepipeline.storage.scratch import scratch_folder
 
 _SNAPSHOTS: Final = "snapshots/"
 _ENDING: Final = ".jsonl"
@@ -52,8 +51,8 @@ class Snapshots:
     def opened(self, mark: str) -> Iterator[Snapshot]:
         """Open a snapshot, to be read line by line."""
         name = _name_of(mark)
-        with tempfile.TemporaryDirectory(prefix="imagepipeline-") as directory:
-            copy = Path(directory, "snapshot")
+        with scratch_folder() as directory:
+            copy = directory / "snapshot"
             self._folder.read(name, copy)
             try:
                 with copy.open("rb") as lines:
@@ -64,8 +63,8 @@ class Snapshots:
 
     def write(self, entries: Iterable[Mapping[str, Any]], mark: str, covers: Mapping[int, int]) -> None:
         """Write a snapshot whole."""
-        with tempfile.TemporaryDirectory(prefix="imagepipeline-") as directory:
-            body, whole, count = Path(directory, "entries"), Path(directory, "snapshot"), 0
+        with scratch_folder() as directory:
+            body, whole, count = directory / "entries", directory / "snapshot", 0
             with body.open("wb") as sink:
                 for count, entry in enumerate(entries, 1):  # noqa: B007 - the last one counts
                     sink.write(line_of(entry))

@@ -30,6 +30,7 @@ PUBLIC = [
     "https://under_score.example/",
     "https://8.8.8.8/a.png",
     "https://[2606:4700:4700::1111]/a.png",
+    "https://[64:ff9b::808:808]/a.png",
 ]
 REFUSED = [
     "http://storage.example/a.png",
