@@ -79,5 +79,11 @@ class Account:
         return {
             **self.describe_user(),
             "balance_remaining_usd": self.balance_usd,
-            "allowed_operations": ["edit/image/v1", "upload/image/v1"],
+            "allowed_operations": [
+                "edit/image/v1",
+                "background/remove/image/v1",
+                "background/change/image/v1",
+                "upscale/image/v1",
+                "upload/image/v1",
+            ],
         }

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .around import CHANGE_BACKGROUND, REMOVE_BACKGROUND, UPSCALE_IMAGE
 from .edit_image import EDIT_IMAGE
 from .links import FILES_PATH
 from .refusals import answer_refusal
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Request], Awaitable[Response]]
 
-GENERATIONS = (SDXL_IMAGE_TO_IMAGE, EDIT_IMAGE)
+GENERATIONS = (SDXL_IMAGE_TO_IMAGE, EDIT_IMAGE, REMOVE_BACKGROUND, CHANGE_BACKGROUND, UPSCALE_IMAGE)
 # What is no job belongs to the current generation, and is asked for with its key header and in its wording.
 _CURRENT = EDIT_IMAGE
 

@@ -11,7 +11,7 @@ not known. Where the page is silent, the emulator's own choice is:
   ``refine_strength``, ``cfg_norm_strength`` and ``product_saturation`` move it, without meaning what they mean to a
   model;
 - explicit words fail the job with ``INPUT_INVALID``; a job of the code ``CANCELLED`` ends as ``cancelled``;
-- a job is ``queued`` for a tenth of its time and ``pending`` until a quarter of it is over.
+- a job is ``queued`` for a tenth of its time and ``pending`` until a quarter of it is over (see ``wording``).
 
 ``profile_id``, ``callback_url``, ``server_id`` and ``mask_segment`` are accepted and ignored, the status says so in
 ``warnings`` (``server_id`` alone is ignored silently). No webhook is ever sent.
@@ -19,37 +19,23 @@ not known. Where the page is silent, the emulator's own choice is:
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .encoding import FORMATS
-from .failures import Failure, kind_of
-from .generation import Generation, JobView
 from .order import EditOrder
 from .request import read_object, validate
+from .wording import current_endpoint
 
 _PATH = "/edit/image/v1"
 _MOST_PIXELS = 2048
-_STARTS_AT = 0.25
-_PHASES = ((0.1, "queued"), (_STARTS_AT, "pending"), (float("inf"), "processing"))
 _TECHNIQUES = {"anime": "poster"}
 _IGNORED = {
     "profile_id": "profile_id is ignored: the emulator keeps no profiles",
     "callback_url": "callback_url is ignored: the emulator sends no webhooks",
     "mask_segment": "mask_segment is ignored: the emulator edits the whole image",
 }
-_UNKNOWN_YET = dict.fromkeys(
-    (
-        "job_id", "status", "endpoint", "progress", "queue_position", "result_url", "result_mime_type",
-        "queued_at", "started_at", "completed_at", "queue_wait_seconds", "inference_time_seconds",
-        "total_elapsed_seconds", "processing_time_seconds", "error", "failure_reason_code", "retryable", "warnings",
-        "prompt_hash", "credits_charged", "credits_amount", "charged_at", "cost_usd", "balance_remaining_usd",
-    )
-)  # fmt: skip
 
 _Pixels = Annotated[int, Field(ge=1, le=_MOST_PIXELS)]
 _Part = Annotated[float, Field(ge=0, le=1)]
@@ -128,90 +114,4 @@ def _quality(body: _Body) -> dict[str, Any]:
     }
 
 
-def _describe_accepted(job: JobView) -> dict[str, Any]:
-    return {
-        "job_id": job.job_id,
-        "status": "queued",
-        "endpoint": _PATH.lstrip("/"),
-        "estimated_time_seconds": max(1, round(job.seconds)),
-        "queued_at": job.queued_at.isoformat(),
-    }
-
-
-def _describe(job: JobView) -> dict[str, Any]:
-    known = {
-        "job_id": job.job_id,
-        "endpoint": _PATH.lstrip("/"),
-        "queued_at": job.queued_at.isoformat(),
-        "warnings": list(job.order.warnings),
-        "prompt_hash": hashlib.sha256(job.order.prompt.encode()).hexdigest(),
-    }
-    if job.failure is not None:
-        return {**_UNKNOWN_YET, **known, **_times(job), **_failed(job.failure)}
-    if job.links:
-        return {**_UNKNOWN_YET, **known, **_times(job), **_completed(job)}
-    return {**_UNKNOWN_YET, **known, **_running(job)}
-
-
-def _running(job: JobView) -> dict[str, Any]:
-    part = min(1.0, job.age / job.seconds) if job.seconds else 1.0
-    status = next(status for end, status in _PHASES if part < end)
-    if status != "processing":
-        return {"status": status, "progress": 0, "queue_position": 2 if status == "queued" else 1}
-    started_at = job.queued_at + timedelta(seconds=_STARTS_AT * job.seconds)
-    return {
-        "status": status,
-        "progress": min(99, round(100 * (part - _STARTS_AT) / (1 - _STARTS_AT))),
-        "started_at": started_at.isoformat(),
-    }
-
-
-def _times(job: JobView) -> dict[str, Any]:
-    waited = _STARTS_AT * job.seconds
-    return {
-        "started_at": (job.queued_at + timedelta(seconds=waited)).isoformat(),
-        "completed_at": (job.queued_at + timedelta(seconds=job.age)).isoformat(),
-        "queue_wait_seconds": round(waited, 3),
-        "inference_time_seconds": round(job.age - waited, 3),
-        "processing_time_seconds": round(job.age - waited, 3),
-        "total_elapsed_seconds": round(job.age, 3),
-    }
-
-
-def _completed(job: JobView) -> dict[str, Any]:
-    return {
-        "status": "completed",
-        "progress": 100,
-        "result_url": job.links[0],
-        "result_mime_type": FORMATS[job.order.output_format].media_type,
-        "credits_charged": True,
-        "credits_amount": 1,
-        "charged_at": (job.queued_at + timedelta(seconds=job.age)).isoformat(),
-        "cost_usd": job.price_usd,
-        "balance_remaining_usd": job.balance_usd,
-    }
-
-
-def _failed(failure: Failure) -> dict[str, Any]:
-    return {
-        "status": "cancelled" if failure.code == "CANCELLED" else "failed",
-        "error": failure.sentence,
-        "failure_reason_code": failure.code,
-        "retryable": kind_of(failure.code).is_retryable,
-        "credits_charged": False,
-        "credits_amount": 0,
-        "cost_usd": 0.0,
-    }
-
-
-EDIT_IMAGE = Generation(
-    path=_PATH,
-    key_header="X-API-Key",
-    accepted_status=200,
-    image_field="input_image",
-    read_order=read_order,
-    describe_accepted=_describe_accepted,
-    describe=_describe,
-    has_newer_errors=True,
-    refunds_failures=True,
-)
+EDIT_IMAGE = current_endpoint(_PATH, read_order)

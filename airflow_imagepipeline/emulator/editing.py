@@ -16,6 +16,7 @@ from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
 
 from . import paint
 from .encoding import encode
+from .segmenting import cut_out
 from .styles import Style, choose_style
 
 if TYPE_CHECKING:
@@ -75,6 +76,60 @@ def edit(base: Image.Image, order: EditOrder, index: int) -> bytes:
     """
     picture = Image.new("RGB", base.size) if order.is_filtered else _painted(base, order, index)
     return encode(picture, order.output_format, is_signed=order.is_signed)
+
+
+def make_files(base: Image.Image, order: EditOrder) -> tuple[bytes, ...]:
+    """Make the files of an order that is no edit.
+
+    :param base: the input, RGB; it is not changed.
+    :param order: the order.
+    :return: files of the order's format, in the order in which its endpoint links to them.
+    :raises NotAnImageError: when the result would have more than 50 million pixels.
+    """
+    pictures = _MAKERS[order.making](base, order)
+    return tuple(encode(picture, order.output_format, is_signed=order.is_signed) for picture in pictures)
+
+
+def _cut_out(base: Image.Image, order: EditOrder) -> list[Image.Image]:
+    product, knobs = cut_out(base), order.knobs
+    if not knobs["recolor"]:
+        return [product]
+    ground = Image.new("RGBA", base.size, f"#{knobs['recolor'].lstrip('#')}")
+    if knobs["drop_shadow"]:
+        shade = product.getchannel("A").point([round(value * knobs["shadow_opacity"]) for value in range(256)])
+        shade = shade.filter(ImageFilter.GaussianBlur(knobs["shadow_blur"]))
+        moved = Image.new("L", shade.size)
+        moved.paste(shade, (knobs["shadow_dx"], knobs["shadow_dy"]))
+        ground.paste("black", mask=moved)
+    return [Image.alpha_composite(ground, product).convert("RGB"), product]
+
+
+def _on_background(base: Image.Image, order: EditOrder) -> list[Image.Image]:
+    style = choose_style(order, 0)
+    light = Image.linear_gradient("L").resize(base.size)
+    mist = paint.clouds(base.size, style.noise).resize(base.size)
+    ground = paint.tone(Image.blend(light, mist.convert("L"), 0.4), style.palette)
+    if not order.knobs["segment"]:
+        ground = Image.blend(ground, base, 0.25)
+    lit = Image.blend(
+        base, ground.filter(ImageFilter.GaussianBlur(max(base.size) / 12)), 0.4 * order.knobs["harmonize"]
+    )
+    return [Image.composite(lit, ground, cut_out(base).getchannel("A"))]
+
+
+def _upscaled(base: Image.Image, order: EditOrder) -> list[Image.Image]:
+    width, height = (max(1, round(side * order.knobs["scale"])) for side in base.size)
+    if width * height > _MOST_PIXELS:
+        message = f"{width} x {height} pixels are too many"
+        raise NotAnImageError(message)
+    return [base.resize((width, height), Image.Resampling.LANCZOS).filter(ImageFilter.UnsharpMask(2, 60, 2))]
+
+
+_MAKERS: dict[str, Callable[[Image.Image, EditOrder], list[Image.Image]]] = {
+    "cut-out": _cut_out,
+    "background": _on_background,
+    "upscale": _upscaled,
+}
 
 
 def _painted(base: Image.Image, order: EditOrder, index: int) -> Image.Image:

@@ -43,11 +43,13 @@ FORMATS = {
 def encode(image: Image.Image, output_format: str, *, is_signed: bool) -> bytes:
     """Make a file of a picture.
 
-    :param image: an RGB image.
+    :param image: an RGB image, or RGBA; what is transparent becomes white in a format that knows no transparency.
     :param output_format: a name of :data:`FORMATS`.
     :param is_signed: True writes a note of provenance into the file.
     :return: the file's bytes.
     """
+    if image.mode == "RGBA" and output_format == "jpeg":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     target = io.BytesIO()
     image.save(target, FORMATS[output_format].name, **FORMATS[output_format].options)
     raw = target.getvalue()
@@ -61,10 +63,10 @@ def encode(image: Image.Image, output_format: str, *, is_signed: bool) -> bytes:
 def canned_files(order: EditOrder) -> tuple[bytes, ...]:
     """Give ready-made files instead of making any: 64 x 64 pixels, whatever was ordered.
 
-    :param order: only its format and its number of samples matter.
+    :param order: only its format and its number of files matter.
     :return: the same file for each sample.
     """
-    return (_canned(order.output_format, order.is_signed),) * order.samples
+    return (_canned(order.output_format, order.is_signed),) * order.files
 
 
 @functools.cache

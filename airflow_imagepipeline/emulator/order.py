@@ -7,7 +7,11 @@ editing) knows orders only.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _FILTERED_WORDS = frozenset({"nsfw", "nude", "explicit"})
 _TOKEN_LIMIT = 75
@@ -56,6 +60,8 @@ class EditOrder:
     :param is_signed: True writes a note of provenance into the files.
     :param refuses_explicit: True fails a job whose prompt asks for explicit content.
     :param warnings: what the caller should know about the order.
+    :param making: ``edit``, ``cut-out``, ``background`` or ``upscale``.
+    :param knobs: what only this making knows.
     """
 
     model_id: str
@@ -84,6 +90,13 @@ class EditOrder:
     is_signed: bool = False
     refuses_explicit: bool = False
     warnings: tuple[str, ...] = ()
+    making: str = "edit"
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> int:
+        """Count the files of this order's job."""
+        return 2 if self.knobs.get("recolor") else self.samples
 
     @property
     def is_filtered(self) -> bool:

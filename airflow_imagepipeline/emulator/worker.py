@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from .editing import NotAnImageError, edit, open_inputs
+from .editing import NotAnImageError, edit, make_files, open_inputs
 from .encoding import canned_files
 from .failures import Failure
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from .account import Account
     from .jobs import Job, JobStore
     from .order import EditOrder
@@ -106,8 +108,18 @@ class Worker:
         except NotAnImageError as exc:
             message = f"is not a usable image: {exc}"
             raise UnusableInputError(message) from exc
+        if order.making != "edit":
+            return await loop.run_in_executor(self._pool, self._made, base, order)
         samples = (loop.run_in_executor(self._pool, edit, base, order, index) for index in range(order.samples))
         return tuple(await asyncio.gather(*samples))
+
+    @staticmethod
+    def _made(base: Image.Image, order: EditOrder) -> tuple[bytes, ...]:
+        try:
+            return make_files(base, order)
+        except NotAnImageError as exc:
+            message = f"cannot be used: {exc}"
+            raise UnusableInputError(message) from exc
 
     async def _fetch(self, link: str) -> bytes:
         try:
