@@ -181,8 +181,12 @@ def _wrap_storage(counter: Counter, folder: str) -> None:
     builtins.open = io.open = wrapped(io.open)
 
 
-def hurry() -> None:
-    """Shorten what is waited for where nothing is to come: pauses between attempts, and the disk."""
+def hurry(*, is_alone: bool) -> None:
+    """
+    Shorten what is waited for where nothing is to come: pauses between attempts, and the disk.
+
+    :param is_alone: no superseded process lives on, so that nobody need wait for it.
+    """
     import importlib
 
     os.fsync = lambda fd: None  # noqa: ARG005 - as os names it
@@ -190,7 +194,7 @@ def hurry() -> None:
         "airflow_imagepipeline.policy.resending._SUBMIT_CAP": 0.02,
         "airflow_imagepipeline.policy.waiting._LONGEST_BACKOFF": 0.05,
         "airflow_imagepipeline.records.grouped_writer._GATHERING": 0.005,
-        "airflow_imagepipeline.batch.lease_keeping.NOTICED_AFTER": 0.0,
+        **({"airflow_imagepipeline.batch.lease_keeping.NOTICED_AFTER": 0.0} if is_alone else {}),
     }.items():
         module, _, name = path.rpartition(".")
         try:
@@ -201,4 +205,6 @@ def hurry() -> None:
             setattr(found, name, value)
     # A pause of a second tells no more than one of a hundredth.
     sleep = time.sleep
+    if not is_alone:
+        return
     time.sleep = lambda seconds: sleep(min(float(seconds), 0.05))

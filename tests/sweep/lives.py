@@ -65,6 +65,8 @@ class Life:
         self.state = folder / "state"
         self.state.mkdir()
         self.run_id, self.try_number, self.max_tries = "n1", 1, RETRIES
+        self.is_alone = True
+        """Whether no process of an earlier try lives on."""
         self._started = datetime.now(UTC)
 
     def next_try(self) -> None:
@@ -97,7 +99,7 @@ class Life:
         return [image for row, image in enumerate(self.images) if f"s{row}-00.png" not in landed]
 
     def _try(self, fault: Fault) -> End:
-        hurry()
+        hurry(is_alone=self.is_alone)
         Spoken.generation = CURRENT
         logging.basicConfig(filename=self.folder / "log", level=logging.WARNING, force=True)
         counter = Counter(fault)

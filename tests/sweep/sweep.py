@@ -133,6 +133,7 @@ class Sweep:
             self._later_nights(life, verdict, charges)
 
     def _first(self, life: Life, fault: Fault, verdict: Verdict) -> End:
+        life.is_alone = fault.how != "pause"
         child = life.start(fault)
         if fault.how != "pause" or not child.paused():
             return child.end()
@@ -142,6 +143,7 @@ class Sweep:
         end = life.start(Fault()).end()
         child.proceed()
         verdict.ends.append(f"(superseded: {child.end().kind})")
+        life.is_alone = True
         return end
 
     def _later_nights(self, life: Life, verdict: Verdict, charges: dict[str, list[str]]) -> None:
