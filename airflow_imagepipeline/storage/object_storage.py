@@ -171,7 +171,7 @@ def _walk(
     try:
         # A folder sorts as if its slash belonged to its name: so do the names of the files in it.
         found = sorted((f"{name}/" if size is None else name, size) for name, size in children(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for name, size in found:
         inside = above + name
