@@ -166,6 +166,17 @@ async def aiohttp_session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+@asynccontextmanager
+async def _session_for(request: ApiRequest, session: aiohttp.ClientSession) -> AsyncIterator[aiohttp.ClientSession]:
+    # A connection that polls have kept open may be dead: a submission on it would be lost without anyone knowing
+    # whether it was taken. Only a session of its own never takes such a connection.
+    if request.kind is not RequestKind.SUBMIT:
+        yield session
+        return
+    async with aiohttp_session() as own:
+        yield own
+
+
 async def send_with_aiohttp(access: ApiAccess, request: ApiRequest, session: aiohttp.ClientSession) -> ApiResponse:
     """
     Send once and return the answer, whatever its status.
@@ -183,17 +194,20 @@ async def send_with_aiohttp(access: ApiAccess, request: ApiRequest, session: aio
     authorities = authorities_for(access, source)
     response, body, failure = None, bytearray(), None
     try:
-        async with session.request(
-            request.method,
-            # Sent as it is written: aiohttp would quote the job's id in its own way.
-            URL(access.origin + request.path, encoded=True),
-            data=request.body,
-            headers=_headers(access, request),
-            timeout=timeout,
-            allow_redirects=False,
-            proxy=proxy_for(access.origin),
-            ssl=tls_context(authorities),
-        ) as response:
+        async with (
+            _session_for(request, session) as chosen,
+            chosen.request(
+                request.method,
+                # Sent as it is written: aiohttp would quote the job's id in its own way.
+                URL(access.origin + request.path, encoded=True),
+                data=request.body,
+                headers=_headers(access, request),
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=proxy_for(access.origin),
+                ssl=tls_context(authorities),
+            ) as response,
+        ):
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > most_bytes(body):

@@ -19,6 +19,7 @@ from airflow_imagepipeline.batch.plan_making import Asked
 from airflow_imagepipeline.batch.planning import planned_rows
 from airflow_imagepipeline.batch.run import MANIFESTS, BatchRun
 from airflow_imagepipeline.batch.steps import Work
+from airflow_imagepipeline.batch.tables import is_table
 from airflow_imagepipeline.compat import task_state_store
 from airflow_imagepipeline.contract.errors import ImagePipelineError
 from airflow_imagepipeline.contract.links import checked_identity
@@ -206,14 +207,26 @@ class _Links:
     """The links that are sent for inputs which the vendor cannot fetch as they are."""
 
     def __init__(self, task: ImagePipelineBatchOperator) -> None:
+        from airflow_imagepipeline.storage.inputs import InputTags
         from airflow_imagepipeline.storage.s3 import S3Signer
 
         self._task = task
         self._signer = S3Signer(task.aws_conn_id)
+        self._tags = InputTags(task.aws_conn_id)
+        # What a table names was asked for when it was planned; of a folder's files only the names are known.
+        inputs = getattr(task.inputs, "rows", task.inputs)
+        self._is_listed = isinstance(inputs, str) and not is_table(inputs)
 
     def uploaded(self, parameters: JobParameters) -> dict[str, str]:
-        """Return those of the inputs that the vendor is given a copy of, by their addresses."""
+        """
+        Return those of the inputs that the vendor is given a copy of, by their addresses.
+
+        :raises InvalidParameters: when the vendor could not open an input that only a listing has named.
+        """
         task = self._task
+        if self._is_listed and not task.upload_inputs:
+            for address in filter(self._is_signed, parameters.inputs()):
+                self._tags.of(address)
         files = [one for one in parameters.inputs() if task.upload_inputs or not self._is_signed(one)]
         return links_for(files, task.hook, task.aws_conn_id, seconds=LONGEST_SIGNATURE, upload=task.upload_inputs)
 

@@ -16,6 +16,14 @@ LARGEST_INPUT: Final = 20 * 1000 * 1000
 """Bytes of one upload at most, as the vendor's page says."""
 
 _CHUNK: Final = 32 * 1024
+_HEAD: Final = 32
+"""First bytes that are read of an object, to tell what is certainly no image; formats of images are an open list."""
+_NO_IMAGES: Final = {
+    "a PDF": re.compile(rb"%PDF-"),
+    "an archive": re.compile(rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!"),
+    "text": re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\r\x20-\x7e]{8,}\Z"),
+    "zeros": re.compile(rb"\0{8,}\Z"),
+}
 _NOT_FOUND: Final = 404
 _OF_THE_OBJECT: Final = re.compile(
     r"AccessDenied|AllAccessDisabled|Invalid(BucketName|ObjectState|Request)|KeyTooLongError|KMS\..+|MethodNotAllowed|"
@@ -84,12 +92,12 @@ class InputTags:
         """
         Return an object's ``ETag:size``, a file's SHA-256 (hex).
 
-        An object is asked for by one request that reads its first byte, as the vendor will: unlike a HEAD it needs the
-        right to decrypt, finds what is archived, and is refused with a sentence.
+        An object is asked for by one request that reads its first bytes, as the vendor will: unlike a HEAD it needs the
+        right to decrypt, finds what is archived and what is no image, and is refused with a sentence.
 
         :param address: as for :func:`copy_input`.
-        :raises InvalidParameters: when there is no such input, when it is empty, may not be read or not be opened by a
-            signed link, or is a file that is larger than the vendor takes.
+        :raises InvalidParameters: when there is no such input, when it is empty or no image, may not be read or not
+            be opened by a signed link, or is a file that is larger than the vendor takes.
         :raises NotSent: when the storage does not answer well, or answers nobody: that says nothing of this input.
         """
         return self._of_object(address) if address.startswith("s3://") else self._of_file(address)
@@ -101,8 +109,8 @@ class InputTags:
 
         bucket, _, key = address.removeprefix("s3://").partition("/")
         try:
-            found = self._client.get().get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
-            found["Body"].close()
+            found = self._client.get().get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{_HEAD - 1}")
+            head = found["Body"].read()
         except Exception as exc:
             if code_of(exc) == "InvalidRange":
                 raise _empty(address) from exc
@@ -112,6 +120,9 @@ class InputTags:
         size = int(found.get("ContentRange", "").rpartition("/")[2] or found["ContentLength"])
         if not size:
             raise _empty(address)
+        if kind := _no_image(head[:_HEAD]):
+            msg = f"{cleaned(address, 120)} is no image, whatever it is called: it holds {kind}"
+            raise InvalidParameters(msg)
         if not self._upload and (header := _header_needed(found)):
             msg = (
                 f"{cleaned(address, 120)} {header}, which no signed link can bring along: set upload_inputs=True where "
@@ -156,6 +167,11 @@ def _unreadable(address: str, error: Exception, aws_conn_id: str | None, *, last
     shown = said(error) if address.startswith("s3://") else disk.said(error)
     msg = f"{cleaned(address, 120)} cannot be read ({shown}): {advice(error, aws_conn_id, way_out)}."
     return (InvalidParameters if lasting else NotSent)(msg)
+
+
+def _no_image(head: bytes) -> str:
+    """Return what a file with these first bytes holds; empty where it may be an image."""
+    return next((kind for kind, pattern in _NO_IMAGES.items() if pattern.match(head)), "")
 
 
 def _empty(address: str) -> InvalidParameters:

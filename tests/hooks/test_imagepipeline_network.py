@@ -12,7 +12,10 @@ from airflow_imagepipeline.contract import calls
 from airflow_imagepipeline.contract.calls import RequestKind
 from airflow_imagepipeline.contract.errors import ImagePipelineError, Malformed, Misconfigured, NotSent, Uncertain
 from airflow_imagepipeline.hooks import transport
+from airflow_imagepipeline.hooks.imagepipeline import ImagePipelineHook
 from tests.faults import (
+    STATUS,
+    SUBMIT,
     Accept,
     ScriptedServer,
     answer,
@@ -23,6 +26,8 @@ from tests.faults import (
     endless,
     forever,
     gzip_bomb,
+    keepalive_then_close,
+    pending,
     raw,
     reset_after_request,
     silent,
@@ -281,3 +286,19 @@ def test_an_id_is_read_from_more_than_was_announced(connection: Callable[..., No
     with ScriptedServer({"* /": [raw(head + ANSWERED)]}) as server:
         connection(server.url)
         assert sent(CALLS["submission"](), "requests").handle.job_id == "job-1"
+
+
+@pytest.mark.fault(9)
+@pytest.mark.asyncio
+async def test_a_submission_of_a_batch_takes_no_connection_that_polls_have_kept(
+    connection: Callable[..., None],
+) -> None:
+    poll, submission = calls.get_job(HANDLE), calls.submit_job(PARAMETERS)
+    with ScriptedServer({STATUS: [keepalive_then_close(pending())], SUBMIT: [pending()]}) as server:
+        connection(server.origin)
+        hook = ImagePipelineHook()
+        async with hook.asession() as session:
+            await hook.asend(poll, session)
+            job = await hook.asend(submission, session)
+        assert job.handle.job_id == "job-1"
+        assert [(request.method, request.fresh) for request in server.requests] == [("GET", True), ("POST", True)]

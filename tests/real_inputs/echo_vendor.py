@@ -97,8 +97,7 @@ def source_of(picture: bytes) -> tuple[str, str]:
 def running_echo_vendor() -> Iterator[EchoVendor]:
     """Serve on a free port of 127.0.0.1 until the end of the block."""
     vendor = EchoVendor()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"vendor": vendor}))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"vendor": vendor}))
     vendor.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -108,6 +107,11 @@ def running_echo_vendor() -> Iterator[EchoVendor]:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -156,7 +160,9 @@ def _fetched(link: str) -> bytes | None:
 def _edited(raw: bytes, prompt: str) -> bytes | None:
     try:
         with Image.open(io.BytesIO(raw)) as photo:
-            image = ImageOps.posterize(ImageOps.autocontrast(photo.convert("RGB")), 3)
+            # Of 16 bits, the upper eight; Pillow would cut all to white.
+            eight = photo.point(lambda value: value / 256).convert("L") if photo.mode.startswith("I") else photo
+            image = ImageOps.posterize(ImageOps.autocontrast(eight.convert("RGB")), 3)
     except OSError:
         return None
     note = PngImagePlugin.PngInfo()

@@ -67,7 +67,7 @@ def photo_bytes(number: int, form: str = "JPEG") -> bytes:
     source = photo(_PHOTOS[number % len(_PHOTOS)]).convert("RGB")
     drawn = random.Random(number)
     left, top = drawn.randrange(source.width // 4), drawn.randrange(source.height // 4)
-    part = source.crop((left, top, left + source.width // 2, top + source.height // 2)).resize((160, 120))
+    part = source.crop((left, top, left + source.width * 3 // 4, top + source.height * 3 // 4)).resize((160, 120))
     return _saved(part, form)
 
 
