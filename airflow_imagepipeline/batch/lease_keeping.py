@@ -6,11 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from airflow_imagepipeline.policy.ledger_entry import LedgerEntry
 from airflow_imagepipeline.records.object_storage import NOTICED_AFTER, Ledger, Owner
 from airflow_imagepipeline.storage.folder import Folder
+
+if TYPE_CHECKING:
+    from airflow_imagepipeline.batch.scratch import Scratch
 
 _log: Final = logging.getLogger(__name__)
 
@@ -19,6 +22,7 @@ Item = TypeVar("Item")
 LEASE: Final = 120.0
 """Seconds for which a ledger is held without a sign of life."""
 _RENEW: Final = 30.0
+_LATE: Final = "The id of its job reached the ledger too late for this try: clear the task, and its images are landed."
 
 
 def taken_ledger(home: Folder, owner: Owner, is_over: Callable[[Owner], bool]) -> Ledger:
@@ -76,6 +80,22 @@ class LeaseKeeper:
         for item in items:
             self.keep()
             yield item
+
+    def read_into(self, scratch: Scratch, folder: str = "") -> None:
+        """
+        Take in all that the ledger knows, and keep the lease meanwhile.
+
+        What a superseded process wrote too late counts where it answers the very request that the ledger knows as not
+        answered: who has its id need not pay again, and its image is no stranger's.
+
+        :param folder: address of the folder for results.
+        """
+        scratch.keep_newest((entry for _, entry in self.while_held(self.ledger.entries())), folder)
+        late = self.while_held(map(LedgerEntry.from_payload, self.ledger.late_entries()))
+        answers = [one for one in late if one.job_id is not None and one.answers(scratch.newest(one.key))]
+        if answers:
+            scratch.keep_newest(({"reason": _LATE, **one.to_payload()} for one in answers), folder)
+            _log.info("%d of the entries that came too late tell what became of a job: they count.", len(answers))
 
     def _renew(self, seconds: float, *, is_idle: bool) -> None:
         self.ledger.renew(seconds, is_idle=is_idle)
