@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from airflow_imagepipeline.batch.engine import Batch
 from airflow_imagepipeline.batch.landing import Landings
 from airflow_imagepipeline.batch.run import BatchRun
 from airflow_imagepipeline.batch.steps import Steps
@@ -215,6 +216,25 @@ def superseding(
     return taken
 
 
+@pytest.mark.fault(103)
+@pytest.mark.parametrize(("cls", "method"), [(ImagePipelineHook, "aseen"), (Batch, "run")], ids=["image", "manifest"])
+def test_a_process_that_was_superseded_writes_no_image_and_no_manifest(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch, cls: type, method: str
+) -> None:
+    rows = nights.rows(2)
+    with monkeypatch.context() as process:
+        process.setattr(TRUSTED, 0.02)
+        superseding(nights, process, cls, method, after=True)
+        with pytest.raises(LeaseLost):
+            nights.run("n1", rows, submit_concurrency=1)
+    assert len(nights.images()) == (2 if cls is Batch else 0)
+    assert not list((nights.folder / "_manifests").glob("*"))
+    paid = nights.paid
+
+    assert counts(nights.retry(rows)) == {"landed": 2}
+    assert paid + nights.paid == 2
+
+
 @contextmanager
 def id_arrives_late(
     nights: Nights, rows: list[dict[str, Any]], *, meanwhile: bool, lands: bool
@@ -251,7 +271,7 @@ def id_arrives_late(
         yield ends
 
 
-@pytest.mark.fault(103)
+@pytest.mark.fault(103, 108)
 @in_task_modes
 @pytest.mark.parametrize("arrives", ["while the next try runs", "after the next try"])
 @pytest.mark.parametrize("known", ["id", "image"])

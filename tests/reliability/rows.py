@@ -195,7 +195,8 @@ ORDERS: Final[Mapping[int, Row]] = {
     ),
     108: Row(
         "A segment of a dead process arrives after its successor has compacted",
-        "Entries of a closed epoch are ignored, and counted in the log",
+        "Entries of a closed epoch are ignored, and counted in the log; the id of a job counts that answers a "
+        "request of which nothing else is known",
     ),
     109: Row(
         "The API repeats the key, escaped or encoded",
