@@ -45,7 +45,7 @@ endef
 	$(call install,.venv,dev,constraints.txt)
 	@touch $@ .venv/.installed-demo
 
-demo: .venv/.installed-demo  ## Edit a real photo in a real Airflow against the emulator (PHOTO=path, UI=1)
+demo: .venv/.installed-demo  ## Edit a photo and a catalogue in a real Airflow against the emulator (PHOTO=path, UI=1)
 	$(BIN)/python -m demo.run $(if $(PHOTO),--photo '$(PHOTO)') $(if $(UI),--ui)
 
 test: .venv/.installed-dev  ## Run the quick tests, and one DAG in a real Airflow in each mode (4 minutes)

@@ -1,4 +1,4 @@
-"""One picture of the night: photos are edited, drawn side by side, and mail and chat say where that picture is."""
+"""One picture of the night: photos are edited, drawn side by side, and a mail and a chat message link to the sheet."""
 
 from __future__ import annotations
 

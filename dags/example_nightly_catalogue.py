@@ -1,4 +1,4 @@
-"""Every night the catalogue: new and changed photos are edited in two shards, merged, drawn on one sheet, and told."""
+"""Every night the catalogue: new and changed photos are edited in two shards, merged, drawn on a sheet, reported."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ with DAG(
         destination="{{ params.destination }}/_sheets",
         file_stem="{{ dag_run.run_after | ts_nodash }}",
     )
-    tell = SnsPublishOperator(
-        task_id="tell",
+    notify = SnsPublishOperator(
+        task_id="notify",
         target_arn="{{ params.topic_arn }}",
         subject="Catalogue edited",
         message=(
@@ -68,13 +68,13 @@ with DAG(
             "At a glance: {{ ti.xcom_pull('sheet').uri }}"
         ),
     )
-    tell_failure = SnsPublishOperator(
-        task_id="tell_failure",
+    notify_failure = SnsPublishOperator(
+        task_id="notify_failure",
         target_arn="{{ params.topic_arn }}",
         subject="Catalogue not edited",
         message="Run {{ run_id }} of {{ dag.dag_id }} did not edit the catalogue; see the failed task.",
         trigger_rule=TriggerRule.ONE_FAILED,
     )
-    edit >> merge >> sheet >> tell
-    [edit, merge, sheet] >> tell_failure
+    edit >> merge >> sheet >> notify
+    [edit, merge, sheet] >> notify_failure
 # [END example_nightly_catalogue]

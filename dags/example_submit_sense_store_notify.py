@@ -1,4 +1,4 @@
-"""One thing a task: submit, wait without a worker, land on S3, tell SNS what was landed, or that it failed."""
+"""One thing a task: submit, wait without a worker, land on S3, notify SNS of what was landed, or of the failure."""
 
 from __future__ import annotations
 

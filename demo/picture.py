@@ -1,15 +1,16 @@
-"""Set two pictures side by side, for a person to compare."""
+"""Photos to edit, and two pictures side by side for a person to compare."""
 
 from __future__ import annotations
 
+import importlib.util
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 _HEIGHT = 480
 _MARGIN = 24
@@ -18,11 +19,24 @@ _INK = "#222222"
 _FAINT = "#707070"
 
 
+def sample(name: str) -> Path:
+    """Return a photo that scikit-image's wheel brings along; nothing is downloaded.
+
+    :param name: of a file in its folder ``data``.
+    :raises RuntimeError: when scikit-image is not installed.
+    """
+    package = importlib.util.find_spec("skimage")
+    if package is None or not package.submodule_search_locations:
+        message = "the photos need scikit-image: pip install 'airflow-provider-imagepipeline[demo]'"
+        raise RuntimeError(message)
+    return Path(package.submodule_search_locations[0]) / "data" / name
+
+
 def before_after(before: Path, after: Path, prompt: str, target: Path) -> Path:
     """Write one PNG with both pictures at the same height, captioned BEFORE and AFTER, the prompt below the latter.
 
     :param before: the photo that was sent.
-    :param after: the image that came home.
+    :param after: the image that was landed.
     :param prompt: what was asked for; wrapped to the width of its picture.
     :param target: the file to write; replaced when it exists.
     :return: ``target``.

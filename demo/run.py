@@ -1,4 +1,4 @@
-"""`python -m demo.run`: one photo through a real Airflow, from the bucket to the message that the edit is there.
+"""`python -m demo.run`: a photo and a catalogue through a real Airflow, from the bucket to the message about them.
 
 Airflow, its DAG and the provider are the real ones; ImagePipeline.io is played by the emulator and AWS by moto, so that
 nothing is billed and nothing leaves this machine.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import os
 import secrets
 import shutil
@@ -21,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from demo import services
 from demo.airflow_api import AirflowApi, ApiError, TaskChange
 from demo.local_airflow import ADMIN, LocalAirflow
-from demo.picture import before_after
-from demo.store import BUCKET, Message, Store
+from demo.picture import before_after, sample
+from demo.store import BUCKET, CATALOGUE, Message, Store
 from demo.timing import SOURCE, Spent, time_spent
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 HOME = PROJECT / ".demo"
 OUTPUT = PROJECT / "demo-output"
 DAG_ID = "example_submit_sense_store_notify"
+BATCH_ID = "example_nightly_catalogue"
 PROMPT = "watercolor painting of a cup of coffee, autumn light"
 JOB_SECONDS = 12.0  # long enough for a person to see that the sensor waits without a worker
 _RUN_SECONDS = 240.0
@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     signal.signal(signal.SIGTERM, _end_by_signal)
     try:
-        _show(options.photo or _default_photo(), ui=options.ui)
+        # "No copyright restrictions. CC0 by the photographer (Rachel Michetti)", courtesy of Pikolo Espresso Bar; the
+        # words are those of `skimage.data.coffee`.
+        _show(options.photo or sample("coffee.png"), ui=options.ui)
     except KeyboardInterrupt:
         print("\nInterrupted; everything is stopped.")
         return 130
@@ -87,16 +89,6 @@ def _end_by_signal(_number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(143)  # unwinds through every `with`, which ends what was started
 
 
-def _default_photo() -> Path:
-    # From scikit-image's wheel, no download: "No copyright restrictions. CC0 by the photographer (Rachel Michetti)",
-    # courtesy of Pikolo Espresso Bar; the words are those of `skimage.data.coffee`.
-    package = importlib.util.find_spec("skimage")
-    if package is None or not package.submodule_search_locations:
-        message = "the default photo needs scikit-image: pip install 'airflow-provider-imagepipeline[demo]'"
-        raise DemoFailed(message)
-    return Path(package.submodule_search_locations[0]) / "data" / "coffee.png"
-
-
 def _show(photo: Path, *, ui: bool) -> None:
     for folder in (HOME, OUTPUT):
         shutil.rmtree(folder, ignore_errors=True)
@@ -112,13 +104,23 @@ def _show(photo: Path, *, ui: bool) -> None:
             "imagepipeline_default": services.imagepipeline_connection(emulator, api_key),
             "aws_default": services.aws_connection(moto),
         }
-        airflow = stack.enter_context(LocalAirflow(HOME, PROJECT / "dags", connections=connections))
+        # Nothing runs by its schedule: a nightly example would, as soon as it is no longer paused.
+        config = {("scheduler", "use_job_schedule"): False}
+        airflow = stack.enter_context(LocalAirflow(HOME, PROJECT / "dags", connections=connections, config=config))
         progress.say(f"Airflow is up at {airflow.url}")
-        run_id = _run_dag(airflow, store, photo, progress)
-        _report(airflow, store, run_id, photo)
-        _report_bill(services.emulator_stats(emulator))
+        conf = {
+            "init_image": store.upload(photo),
+            "prompt": PROMPT,
+            "destination": f"s3://{BUCKET}/edited",
+            "topic_arn": store.topic_arn,
+        }
+        _report(airflow, store, _run_dag(airflow, DAG_ID, conf, progress), photo)
+        _report_bill(services.emulator_stats(emulator), 1)
+        _report_batch(airflow, store, _run_dag(airflow, BATCH_ID, {}, progress))
+        _report_bill(services.emulator_stats(emulator), 1 + len(CATALOGUE))
         if ui:
-            print(f"\nAirflow: {airflow.url}  login {ADMIN} / {airflow.passwords[ADMIN]}\nCtrl-C stops everything.")
+            print(f"\nAirflow: {airflow.url}  login {ADMIN} / {airflow.passwords[ADMIN]}")
+            print("Every example there runs as it is. Ctrl-C stops everything.")
             _wait_for_ctrl_c(airflow)
         progress.say("stopping everything")
     progress.say("stopped")
@@ -140,40 +142,34 @@ class Progress:
             self.say(f"{change.task_id}: {change.state}{_REMARKS.get(change.state, '')}")
 
 
-def _run_dag(airflow: AirflowApi, store: Store, photo: Path, progress: Progress) -> str:
-    conf = {
-        "init_image": store.upload(photo),
-        "prompt": PROMPT,
-        "destination": f"s3://{BUCKET}/edited",
-        "topic_arn": store.topic_arn,
-    }
-    run_id = airflow.trigger(DAG_ID, conf)
-    progress.say(f"{DAG_ID} is triggered with {conf['init_image']}")
+def _run_dag(airflow: AirflowApi, dag_id: str, conf: dict[str, str], progress: Progress) -> str:
+    run_id = airflow.trigger(dag_id, conf)
+    progress.say(f"{dag_id} is triggered with {conf.get('init_image', 'the defaults of its params')}")
 
     def watch(change: TaskChange) -> None:
         progress.task(change)
         if change.state == "up_for_retry":  # nothing on this stage excuses one, and Airflow waits minutes before it
-            message = f"{change.task_id} failed once\n{_ends_of_logs(airflow, run_id)}"
+            message = f"{change.task_id} failed once\n{_ends_of_logs(airflow, dag_id, run_id)}"
             raise DemoFailed(message)
 
-    state = airflow.wait_for_run(DAG_ID, run_id, _RUN_SECONDS, watch)
-    ends = _ends_of_logs(airflow, run_id)
+    state = airflow.wait_for_run(dag_id, run_id, _RUN_SECONDS, watch)
+    ends = _ends_of_logs(airflow, dag_id, run_id)
     if ends or state != "success":
         message = f"the run ended as {state}\n{ends}"
         raise DemoFailed(message)
     return run_id
 
 
-def _ends_of_logs(airflow: AirflowApi, run_id: str) -> str:
+def _ends_of_logs(airflow: AirflowApi, dag_id: str, run_id: str) -> str:
     """Return the ends of the failed tasks' logs; empty when no task has failed."""
-    tasks = airflow.task_instances(DAG_ID, run_id)
+    tasks = airflow.task_instances(dag_id, run_id)
     return "\n".join(_end_of_log(airflow, task) for task in tasks if task["state"] in ("failed", "up_for_retry"))
 
 
 def _end_of_log(airflow: AirflowApi, task: dict[str, Any]) -> str:
     options = {"try_number": task["try_number"], "map_index": task["map_index"]}
     try:
-        log = airflow.task_log(DAG_ID, task["dag_run_id"], task["task_id"], **options)
+        log = airflow.task_log(task["dag_id"], task["dag_run_id"], task["task_id"], **options)
     except ApiError as error:
         log = str(error)
     return f"--- {task['task_id']} ---\n" + "\n".join(
@@ -198,6 +194,14 @@ def _report(airflow: AirflowApi, store: Store, run_id: str, photo: Path) -> None
     _report_message(store.message())
 
 
+def _report_batch(airflow: AirflowApi, store: Store, run_id: str) -> None:
+    summary, sheet = (airflow.xcom(BATCH_ID, run_id, task_id) for task_id in ("merge", "sheet"))
+    print(f"\nmanifest   {summary['manifest']}")
+    print("rows       " + ", ".join(f"{count} {outcome}" for outcome, count in summary["counts"].items() if count))
+    print(f"sheet      {store.fetch(sheet, OUTPUT)}")
+    _report_message(store.message())
+
+
 def _report_time(spent: dict[str, Spent]) -> None:
     sensor = spent.get("wait", Spent())
     total = sum(one.worker for one in spent.values())
@@ -214,10 +218,10 @@ def _report_message(message: Message) -> None:
         print(f"           {line}")
 
 
-def _report_bill(stats: dict[str, Any]) -> None:
+def _report_bill(stats: dict[str, Any], photos: int) -> None:
     print(f"emulator   submits {stats['submits']}, accepted and paid for {stats['accepted']}, polls {stats['polls']}")
-    if stats["accepted"] != 1:
-        message = f"{stats['accepted']} jobs were accepted for one photo"
+    if stats["accepted"] != photos:
+        message = f"{stats['accepted']} jobs were accepted where {photos} were to be paid for"
         raise DemoFailed(message)
 
 

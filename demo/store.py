@@ -1,21 +1,34 @@
-"""The AWS side of the demo: a bucket for photos and results, a topic, and a queue that shows what was published."""
+"""The AWS side of the demo: what the examples name by default, and a queue that shows what was published."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
+from PIL import Image
 
+from demo.picture import sample
 from demo.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BUCKET = "imagepipeline-demo"
+# The examples in dags/ name these in the defaults of their params, so that each of them runs in the demo as it is.
+BUCKET: Final = "my-bucket"
+TOPIC: Final = "edited-photos"
+SENDER: Final = "airflow@example.com"
+PHOTOS: Final = {"photos/cup.png": "coffee.png", "photos/cat.png": "chelsea.png"}
+CATALOGUE: Final = (
+    "astronaut.png", "camera.png", "chelsea.png", "clock_motion.png", "coffee.png", "coins.png", "gravel.png",
+    "hubble_deep_field.jpg", "motorcycle_left.png", "motorcycle_right.png", "retina.jpg", "rocket.jpg",
+)  # fmt: skip
+"""More than the canary of an example takes, so that there is something left to ask a person about."""
+_LONGEST_SIDE: Final = 512
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,7 @@ class Message:
 
 
 class Store:
-    """Bucket, topic and queue in moto, made on construction.
+    """Bucket with photos, topic, queue and sender of mails in moto, made on construction.
 
     :param url: moto's address; no request goes anywhere else.
     """
@@ -37,9 +50,14 @@ class Store:
         self._s3 = session.client("s3", endpoint_url=url)
         self._sqs = session.client("sqs", endpoint_url=url)
         sns = session.client("sns", endpoint_url=url)
+        session.client("ses", endpoint_url=url).verify_email_identity(EmailAddress=SENDER)
         self._s3.create_bucket(Bucket=BUCKET)
-        self.topic_arn: str = sns.create_topic(Name="imagepipeline-demo")["TopicArn"]
-        self._queue: str = self._sqs.create_queue(QueueName="imagepipeline-demo")["QueueUrl"]
+        for key, name in PHOTOS.items():
+            self._s3.upload_file(str(sample(name)), BUCKET, key)
+        for name in CATALOGUE:
+            self._s3.put_object(Bucket=BUCKET, Key=f"catalog/{Path(name).stem}.jpg", Body=_as_jpeg(sample(name)))
+        self.topic_arn: str = sns.create_topic(Name=TOPIC)["TopicArn"]
+        self._queue: str = self._sqs.create_queue(QueueName=f"{TOPIC}-demo")["QueueUrl"]
         wanted = ["QueueArn"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=wanted)["Attributes"]["QueueArn"]
         sns.subscribe(TopicArn=self.topic_arn, Protocol="sqs", Endpoint=arn)
@@ -53,21 +71,22 @@ class Store:
     def fetch(self, image: Mapping[str, Any], folder: Path) -> Path:
         """Copy a landed image into ``folder``.
 
-        :param image: one entry of the transfer's result: ``uri``, ``bytes``, ``sha256`` and more.
+        :param image: what a task returned of it: ``uri`` and ``bytes``, and ``sha256`` for an image of a job.
         :return: the file.
-        :raises RuntimeError: when what lies in the store is not what the transfer says it stored.
+        :raises RuntimeError: when what lies in the store is not what the task has stored by its own account.
         """
         bucket, _, key = str(image["uri"]).removeprefix("s3://").partition("/")
         content: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        if len(content) != image["bytes"] or hashlib.sha256(content).hexdigest() != image["sha256"]:
-            message = f"{image['uri']} is not what the task said it stored"
+        digest = hashlib.sha256(content).hexdigest()
+        if (len(content), digest) != (image["bytes"], image.get("sha256", digest)):
+            message = f"{image['uri']} does not hold what the task reports"
             raise RuntimeError(message)
         target = folder / PurePosixPath(key).name
         target.write_bytes(content)
         return target
 
     def message(self, seconds: float = 10.0) -> Message:
-        """Read the message that was published to the topic.
+        """Take the next message that was published to the topic.
 
         :raises TimeoutError: when none has arrived within ``seconds``.
         """
@@ -78,5 +97,15 @@ class Store:
         found = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=1).get("Messages", [])
         if not found:
             return None
+        self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=found[0]["ReceiptHandle"])
         envelope: dict[str, Any] = json.loads(found[0]["Body"])
         return envelope
+
+
+def _as_jpeg(photo: Path) -> bytes:
+    with Image.open(photo) as image:
+        plain = image.convert("RGB")
+    plain.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    target = io.BytesIO()
+    plain.save(target, "JPEG", quality=88)
+    return target.getvalue()

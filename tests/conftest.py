@@ -157,7 +157,14 @@ def _database() -> None:
             command = [sys.executable, "-m", "airflow", "db", "migrate"]
             subprocess.run(command, check=True, capture_output=True, timeout=180)  # noqa: S603 - this interpreter
             shutil.copy(own, migrated)
+    # What has looked for the database before this has made an empty one, and keeps it open.
+    if (settings := sys.modules.get("airflow.settings")) is not None:
+        settings.dispose_orm()
+    for file in (own, Path(f"{own}-wal"), Path(f"{own}-shm")):
+        file.unlink(missing_ok=True)
     shutil.copy(migrated, own)
+    if settings is not None:
+        settings.configure_orm()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 LEASE: Final = 120.0
 """Seconds for which a ledger is held without a sign of life."""
 _RENEW: Final = 30.0
-_LATE: Final = "The id of its job reached the ledger too late for this try: clear the task, and its images are landed."
+_LATE: Final = "The id of its job reached the ledger too late for this try. Clear the task: its images are landed, nothing is paid."
 
 
 def taken_ledger(home: Folder, owner: Owner, is_over: Callable[[Owner], bool]) -> Ledger:
@@ -85,8 +85,8 @@ class LeaseKeeper:
         """
         Take in all that the ledger knows, and keep the lease meanwhile.
 
-        What a superseded process wrote too late counts where it answers the very request that the ledger knows as not
-        answered: who has its id need not pay again, and its image is no stranger's.
+        What a superseded process wrote too late is used where it names the job of a submission that is unanswered in
+        the ledger: then nobody pays for it again, and its image is not refused as that of other work.
 
         :param folder: address of the folder for results.
         """
@@ -95,7 +95,9 @@ class LeaseKeeper:
         answers = [one for one in late if one.job_id is not None and one.answers(scratch.newest(one.key))]
         if answers:
             scratch.keep_newest(({"reason": _LATE, **one.to_payload()} for one in answers), folder)
-            _log.info("%d of the entries that came too late tell what became of a job: they count.", len(answers))
+            _log.info(
+                "%d entries that arrived late name the job of an unanswered submission: they are used.", len(answers)
+            )
 
     def _renew(self, seconds: float, *, is_idle: bool) -> None:
         self.ledger.renew(seconds, is_idle=is_idle)

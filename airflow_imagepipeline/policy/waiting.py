@@ -25,7 +25,8 @@ from airflow_imagepipeline.contract.errors import (
 )
 from airflow_imagepipeline.contract.job import Job, JobHandle
 from airflow_imagepipeline.policy.job_event import JobEvent, Outcome, ended
-from airflow_imagepipeline.policy.looking import JITTER, LookSchedule
+from airflow_imagepipeline.policy.look_plan import JITTER
+from airflow_imagepipeline.policy.looking import LookSchedule
 from airflow_imagepipeline.policy.resending import LONGEST_RETRY_AFTER
 
 NOT_FOUND_GRACE: Final = 60.0

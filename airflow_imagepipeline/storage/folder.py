@@ -21,7 +21,9 @@ MARKER: Final = ".imagepipeline"
 """Empty object written once into a destination, so that a missing permission shows before anything is paid for."""
 
 # What some store or file system cannot hold in a name, and what would be taken for an escape.
-_UNSTORABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\:*?\"<>|\u2028\u2029\ufffe\uffff]|=(?=[0-9A-F]{2})")
+_UNSTORABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\\:*?\"<>|\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff]|=(?=[0-9A-F]{2})"
+)
 _AT_THE_END: Final = re.compile(r"[. ]+$")
 # S3 ends at 1024 bytes for a key, a disk at 255 for each part of a path; the sum of these stays below 900 and 255,
 # whatever the two ends of a name ("-00.webp", and what an unfinished file is called) add.
@@ -231,8 +233,9 @@ def checked_stem(stem: str, most: int = _LONGEST_STEM) -> str:
     """
     Return the file stem that a user's text stands for: letters of every script stay (NFC), slashes make folders.
 
-    What some store or file system cannot hold becomes ``=`` and two hexadecimal digits for each byte of it, as does an
-    ``=`` that would look like that. A part that is too long ends in a digest of the whole part.
+    What some store or file system cannot hold, and what turns the direction of a line, becomes ``=`` and two
+    hexadecimal digits for each byte of it, as does an ``=`` that would look like that. A part that is too long ends in
+    a digest of the whole part.
 
     :param most: bytes that it may have.
     :raises InvalidParameters: when it could leave the folder, or is too long.
@@ -276,7 +279,7 @@ def stem_of(job_id: str) -> str:
     Return the file stem that stands for a job's id, whatever the vendor calls it: no two ids have the same.
 
     Letters and digits of ASCII, '.', '_' and '-' stay, each byte of UTF-8 of everything else becomes ``=`` and two
-    capital hexadecimal digits. What is longer than 200 characters then ends in ``=sha256-`` and half a digest.
+    capital hexadecimal digits. What is longer than 220 characters then ends in ``=sha256-`` and half a digest.
     """
     raw = job_id.encode("utf-8", "surrogatepass")
     stem = "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in raw)

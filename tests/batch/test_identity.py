@@ -185,7 +185,8 @@ def test_an_error_comes_out_and_ends_the_work() -> None:
 
     with pytest.raises(NotSent, match="unwell"):
         list(in_order(fails_at_three, range(10_000)))
-    assert len(done) <= WINDOW
+    # Those that were handed to a thread when the error came may go on.
+    assert len(done) <= 2 * WINDOW
 
 
 @pytest.mark.real_input("B7")

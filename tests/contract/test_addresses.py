@@ -9,6 +9,7 @@ import pytest
 from airflow_imagepipeline.contract.addresses import address_of, is_loopback, is_public
 
 
+@pytest.mark.real_input("E5")
 @pytest.mark.parametrize(
     ("host", "answer"),
     [

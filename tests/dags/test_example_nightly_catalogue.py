@@ -83,7 +83,7 @@ def test_a_night_pays_only_for_what_is_new(
     night: Callable[[], DagRun], vendor: Vendor, moto: Moto, topic: Topic, *, bucket: str
 ) -> None:
     first = night()
-    assert (first.state, states(first)["tell_failure"]) == ("success", {"skipped"})
+    assert (first.state, states(first)["notify_failure"]) == ("success", {"skipped"})
     assert vendor.count("accepted") == len(PHOTOS)
     told = result(first, "merge")
     assert (counted(told), told["submitted"], told["cost"]) == ({"landed": 4}, 4, 0.16)
@@ -128,7 +128,7 @@ def test_a_night_of_bad_pictures_fails_and_is_told(
     found = states(run)
     # By their addresses, all photos may belong to one of the two shards; the other has nothing to fail with.
     assert "failed" in found["edit"]
-    assert (run.state, found["tell"], found["tell_failure"]) == ("failed", {"upstream_failed"}, {"success"})
+    assert (run.state, found["notify"], found["notify_failure"]) == ("failed", {"upstream_failed"}, {"success"})
     assert [subject for subject, _ in topic.messages()] == ["Catalogue not edited"]
     assert vendor.count("accepted") == len(PHOTOS)
     images = [key for key in moto.keys(bucket) if key.endswith((".webp", ".png"))]

@@ -9,6 +9,8 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,12 @@ ARGUMENTS = (
     ("batch.md", "Argument | Default", (ImagePipelineBatchOperator, EditImageBatchOperator)),
     ("batch.md", "Argument of", (MergeManifestsOperator,)),
 )
+BLOCK = re.compile(
+    r"""(?:^\ *<!--\ (?P<part>part\ of\ )?(?P<example>dags/\S+)\ -->\n)?
+    ^(?P<indent>\ *)(?P<fence>```)(?:python|\{code-block\}\ python)\n
+    (?::caption:\ (?P<caption>\S+)\n)?(?P<code>.*?)^(?P=indent)```$""",
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
 OF_CONFIG = "[operators] default_deferrable"
 
 
@@ -45,8 +53,51 @@ def table_of(page: str, header: str) -> dict[str, str]:
     return {name.strip(" `"): value.strip() for name, value in rows}
 
 
-def code_of(page: Path) -> list[str]:
-    return re.findall(r"```(?:python|\{code-block\} python\n:caption:.*)\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of Python on a page.
+
+    :param example: the file in ``dags/`` that an invisible comment above the block names; empty: none.
+    :param part: whether the comment says that the block is a part of the example.
+    :param caption: the file that the reader is to make of it, if any; other blocks of the page may import it.
+    """
+
+    page: str
+    line: int
+    code: str
+    example: str
+    part: bool
+    caption: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text("utf-8")
+    return [
+        Block(
+            page=page.name,
+            line=text.count("\n", 0, found.start("fence")) + 1,
+            code=textwrap.dedent(found["code"]),
+            example=found["example"] or "",
+            part=bool(found["part"]),
+            caption=found["caption"] or "",
+        )
+        for found in BLOCK.finditer(text)
+    ]
+
+
+def marked(example: str) -> str:
+    """Return what stands between the marks ``[START …]`` and ``[END …]`` of an example."""
+    name = Path(example).stem
+    _, _, rest = (ROOT / example).read_text("utf-8").partition(f"# [START {name}]\n")
+    code, end, _ = rest.partition(f"# [END {name}]\n")
+    assert end, f"{example} has no marks"
+    return code
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 def shown(value: object) -> str:
@@ -78,13 +129,42 @@ def test_every_option_of_the_emulator_is_on_its_page_with_its_default() -> None:
     assert said == {name: shown(options[name]) for name in said}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if code_of(page)], ids=lambda page: page.name)
-def test_what_a_page_imports_is_there(page: Path) -> None:
-    for code in code_of(page):
-        for node in ast.walk(ast.parse(code)):
-            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("airflow"):
-                module = importlib.import_module(str(node.module))
-                assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+@pytest.mark.real_input("F10")
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.example], ids=str)
+def test_the_code_of_an_example_on_a_page_is_that_of_its_file(block: Block) -> None:
+    code = marked(block.example)
+    if block.part:
+        assert textwrap.indent(block.code, "    ") in code
+    else:
+        assert block.code == code
+
+
+@pytest.mark.real_input("F10")
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_python_on_a_page_compiles_and_its_imports_resolve(block: Block) -> None:
+    of_the_page = {Path(other.caption).stem for other in BLOCKS if other.page == block.page}
+    tree = ast.parse(block.code)
+    compile(tree, str(block), "exec")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                importlib.import_module(name.name)
+        elif isinstance(node, ast.ImportFrom) and node.module not in of_the_page:
+            module = importlib.import_module(str(node.module))
+            assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+
+
+@pytest.mark.real_input("F10")
+def test_every_example_is_on_a_page_and_names_its_file() -> None:
+    whole = {block.example for block in BLOCKS if block.example and not block.part}
+    assert whole == {f"dags/{file.name}" for file in (ROOT / "dags").glob("*.py")}
+    assert [str(block) for block in BLOCKS if re.search(r"dag_id=.example_", block.code) and not block.example] == []
+
+
+@pytest.mark.real_input("F10")
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "changelog.md"], ids=lambda page: page.name)
+def test_a_page_holds_its_text_itself(page: Path) -> None:
+    assert re.findall(r"\{(?:literal)?include\}", page.read_text("utf-8")) == []
 
 
 def test_every_page_is_named_on_the_first() -> None:

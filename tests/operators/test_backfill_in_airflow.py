@@ -100,6 +100,7 @@ def tries(airflow: LocalAirflow, day: str) -> list[dict[str, Any]]:
     return wait_until(look, seconds=150, what=f"the backfill of {day} to end", every=0.5)
 
 
+@pytest.mark.real_input("E7")
 def test_the_runs_of_a_backfill_share_the_ledger_one_after_the_other_and_pay_once(
     airflow: LocalAirflow, vendor: Vendor
 ) -> None:

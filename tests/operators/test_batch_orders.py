@@ -337,11 +337,11 @@ def test_after_a_takeover_no_more_requests_leave_than_were_proven_before_it(
 @contextmanager
 def vendor_says(end: str, **words: Any) -> Iterator[None]:
     """Let the API say other words of jobs that ended like this."""
-    from airflow_imagepipeline.emulator import edit_image
+    from airflow_imagepipeline.emulator import wording
 
-    usual = getattr(edit_image, end)
+    usual = getattr(wording, end)
     with pytest.MonkeyPatch.context() as vendor:
-        vendor.setattr(edit_image, end, lambda job: {**usual(job), **words})
+        vendor.setattr(wording, end, lambda job: {**usual(job), **words})
         yield
 
 

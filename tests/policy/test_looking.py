@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 import math
 import random
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_imagepipeline.policy.job_times import Cell, estimated_times
+from airflow_imagepipeline.policy.look_plan import looks_of_beat, planned
 from airflow_imagepipeline.policy.looking import LookSchedule
 
 BEAT = 5.0
@@ -93,7 +96,6 @@ def by_learning(times: list[float], schedule: LookSchedule, at_once: int = 1) ->
 # What it is for. Learning itself is counted: each run begins with nothing learned.
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("beat", [1.0, 2.0, 5.0, 10.0])
 @pytest.mark.parametrize("mean", [20.0, 60.0])
 @pytest.mark.parametrize(
@@ -228,6 +230,14 @@ def test_jobs_that_were_never_seen_pending_are_looked_for_earlier() -> None:
     assert schedule.pause(age=0.0) < 12.0
 
 
+def test_wide_intervals_together_tell_a_constant_time() -> None:
+    source = random.Random(3)
+    intervals = [(20.0 - source.uniform(0, 5), 20.0 + source.uniform(0, 5)) for _ in range(60)]
+    cells = estimated_times(intervals, 0.1).seen
+    about = sum(cell.mass for cell in cells if cell.start >= 19.0 and cell.end <= 21.0)
+    assert about > 0.9
+
+
 @pytest.mark.parametrize("late", [0.0, 0.5, 3.0, 100.0, 1e5])
 def test_past_everything_learned_the_gap_is_the_beat_at_most(late: float) -> None:
     schedule = taught((19.9, 20.0), times=30)
@@ -266,6 +276,30 @@ def test_a_job_cannot_be_seen_pending_outside_of_its_life(pending_at: float, kep
 # The plan.
 
 
+@pytest.mark.parametrize(
+    ("beats", "looks"),
+    [(0.0, 1.0), (0.5, 1.0), (0.8, 1.0), (1.0, 1.5), (1.3, 2.0), (1.75, 2.0), (4.5, 5.0), (1000.2, 1000.7)],
+)
+def test_the_beats_looks_are_counted(beats: float, looks: float) -> None:
+    assert looks_of_beat(beats) == pytest.approx(looks, abs=0.01)
+
+
+def test_the_beats_looks_are_those_of_a_simulation() -> None:
+    for mean in (7.0, 20.0, 23.0, 60.0):
+        expected = looks_of_beat(mean / BEAT)
+        assert by_beat(job_times("constant", mean, 4000), BEAT).looks == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("age", [0.0, 3.0, 9.9, 10.0, 14.95, 19.99])
+def test_a_plan_only_leads_onwards(age: float) -> None:
+    times = estimated_times([(9.9, 10.0), (14.0, 15.0), (19.0, 20.0)] * 20, 0.1)
+    plan = planned(times, BEAT)
+    for luck in (0.0, 0.999):
+        at, free = plan.next_look(age, tolerance=0.1, luck=luck)
+        assert age < at <= plan.last
+        assert free > 0
+
+
 def test_a_plan_for_very_many_looks_keeps_to_their_number() -> None:
     times = job_times("spread", 900.0, 150)
     fixed, ours = by_beat(times, 2.0), by_learning(times, new_schedule(2.0))
@@ -274,12 +308,14 @@ def test_a_plan_for_very_many_looks_keeps_to_their_number() -> None:
     assert ours.median <= 0.5 * fixed.median
 
 
-def test_wide_intervals_together_tell_a_constant_time() -> None:
-    source = random.Random(3)
-    intervals = [(20.0 - source.uniform(0, 5), 20.0 + source.uniform(0, 5)) for _ in range(60)]
-    schedule = taught(*intervals, beat=20.0)
-    polls = sorted(15.0 + schedule.pause(age=15.0) for _ in range(50))
-    assert 19.0 < polls[len(polls) // 2] < 22.0
+@given(st.lists(st.tuples(st.floats(0, 86_400), st.floats(0.01, 86_400)).map(sorted), min_size=1, max_size=128))
+def test_a_distribution_has_no_gaps_and_leaves_some_doubt(observed: list[list[float]]) -> None:
+    times = estimated_times([(low, high) for low, high in observed], 0.1)
+    cells: list[Cell] = list(times.expected)
+    assert cells[0].start == 0.0
+    assert all(one.end == pytest.approx(other.start) for one, other in itertools.pairwise(cells))
+    assert all(cell.mass > 0 and cell.end > cell.start for cell in cells)
+    assert sum(cell.mass for cell in cells) < 1.0
 
 
 ages = st.floats(-10, 200_000) | st.floats(0, 100)
@@ -356,7 +392,7 @@ GOOD: dict[str, Any] = {"v": 1, "observed": [[0.0, 5.0]], "credit": 2.0}
     ],
 )
 def test_a_stranger_is_refused(payload: object) -> None:
-    with pytest.raises(ValueError, match="not a poll schedule"):
+    with pytest.raises(ValueError, match="not a look schedule"):
         LookSchedule.from_payload(payload, poll_interval=BEAT, source=random.Random(1))
 
 

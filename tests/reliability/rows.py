@@ -98,7 +98,7 @@ WAIT: Final[Mapping[int, Row]] = {
         "Twice in a row: `JobUnreachable`; with a mended key or account the next try takes the job up",
     ),
     38: Row("404", "In the first minute: looked again. Later: 3 in a row are `JobLost`"),
-    39: Row("Another 4xx", "`JobLost`"),
+    39: Row("Another 4xx", "`JobLost` after three in a row over some seconds"),
     40: Row(
         "No JSON, or JSON under a wrong label", "The content decides; 10 unreadable answers in a row: `JobUnreachable`"
     ),
@@ -112,10 +112,10 @@ WAIT: Final[Mapping[int, Row]] = {
     48: Row("FAILURE", "`JobFailed`; paid for again only with `retry_failed_jobs=True`"),
     49: Row(
         "Links in unusual shapes and numbers",
-        "One link may stand alone, doubles count once, more than 16 are refused; fewer than `samples` are warned of, "
+        "One link may stand alone, doubles count once, of too many the first; fewer than `samples` are warned of, "
         "and with `strict_count=True` fail the task: the next try takes the job up",
     ),
-    50: Row("An answer for another job", "`JobLost`"),
+    50: Row("An answer for another job", "`JobLost` after three in a row over some seconds"),
     51: Row("PENDING for ever", "`JobTimedOut` at the deadline; a later try looks once more, in any case"),
     52: Row("A redirect", "Not followed; 5 in a row: `JobUnreachable`; the job is kept"),
     53: Row(
@@ -195,8 +195,8 @@ ORDERS: Final[Mapping[int, Row]] = {
     ),
     108: Row(
         "A segment of a dead process arrives after its successor has compacted",
-        "Entries of a closed epoch are ignored, and counted in the log; the id of a job counts that answers a "
-        "request of which nothing else is known",
+        "Entries of a closed epoch are ignored, and counted in the log; only the id of an unanswered "
+        "submission is used",
     ),
     109: Row(
         "The API repeats the key, escaped or encoded",

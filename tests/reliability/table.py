@@ -21,7 +21,7 @@ TOP: Final = """# Reliability
 
 **The promise.** For one image and one human decision, at most one accepted request: when answers are lost, workers
 are killed, triggerers move, tasks are retried, and mapped tasks are expanded again. A human decision is a new run, or
-the clear of a finished task. A job whose id is known is not lost: a later try takes it up. Airflow 3.3 or later is
+the clear of a finished task. A later try re-attaches to a job whose id was recorded. Airflow 3.3 or later is
 needed for this; row 93 says what holds before.
 
 **The price.** Sometimes nobody can know whether a request was taken. Then the task fails for good with

@@ -28,9 +28,7 @@ def test_a_harmless_stem_is_taken_as_it_is(stem: str) -> None:
 @pytest.mark.parametrize(
     "stem",
     [
-        "", ".", "..", "a/../b", "../a", "/a", "a/", "a//b", "a\\b", "a b", "a\n", "a\0", "s3://other/key", "file:///x",
-        "C:", "~root", "{{ ds }}", "$HOME", "a;b", "portr\u00e4t", "\u202e", "a%2e", "a?b", "a#b", "a" * 201,
-        "b/" + "a" * 201, "ab/" * 80 + "a",
+        "", ".", "..", "a/../b", "../a", "/a", "a/", "a//b", "s3://other/key", "file:///x", "ab/" * 80 + "a", "\ud800",
     ],
     ids=ascii,
 )  # fmt: skip
@@ -46,9 +44,9 @@ def test_whatever_the_stem_every_part_of_a_name_is_plain(stem: str) -> None:
     except InvalidParameters:
         return
     for part in taken.split("/"):
-        assert re.fullmatch(r"[A-Za-z0-9._=-]{1,200}", part)
-        assert part not in {".", ".."}
-    assert len(f"{taken}-00.webp") <= 248
+        assert not re.search(r"[\x00-\x1f\x7f\\:*?\"<>|\u202e]", part)
+        assert part not in {"", ".", ".."}
+        assert len(f"{part}-00.webp.json".encode()) <= 255
 
 
 @given(job_id=JOB_IDS)
@@ -79,7 +77,7 @@ def test_ids_that_differ_in_an_odd_character_have_different_stems(one: str, othe
 )  # fmt: skip
 def test_whatever_the_vendor_calls_a_job_its_files_fit_into_a_folder(job_id: str, tmp_path: Path) -> None:
     stem = stem_of(job_id)
-    assert re.fullmatch(r"[A-Za-z0-9._=-]{1,200}", stem)
+    assert re.fullmatch(r"[A-Za-z0-9._=-]{1,220}", stem)
     assert stem not in {".", ".."}
     # As long as a name becomes: of a sidecar that is being written.
     (tmp_path / f".{stem}-00.webp.json.12345678.unfinished").touch()
@@ -104,7 +102,7 @@ def test_an_id_has_the_stem_that_it_always_had(job_id: str, stem: str) -> None:
 @pytest.mark.parametrize(
     "uri",
     [
-        "", "bucket/prefix", "/tmp/x", "s3://", "s3:///", "file://", "s3://bucket/../other", "s3://bucket/./a",  # noqa: S108
+        "", "bucket/prefix", "s3://", "s3:///", "file://", "s3://bucket/../other", "s3://bucket/./a",
         "s3://bucket/s3://other/key", "s3://bucket/a\\b", "s3://bucket/a\nb", "s3://bucket/\u202egnp",
         "s3://b/" + "a" * 640, "s3://b/" + "\u00e4" * 330, "nonsense://x/y",
     ],
@@ -119,6 +117,7 @@ def test_a_destination_that_makes_no_sense_is_refused(uri: str) -> None:
     ("uri", "clean"),
     [
         ("s3://bucket", "s3://bucket"),
+        ("/data/images", "file:///data/images"),
         (" s3://bucket/prefix/ ", "s3://bucket/prefix"),
         ("s3://bucket/a b/\u00e4", "s3://bucket/a b/\u00e4"),
         ("file:///data/images/", "file:///data/images"),

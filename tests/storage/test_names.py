@@ -30,6 +30,7 @@ from airflow_imagepipeline.storage.folder import checked_stem, folded_name, open
         ("50% off #1 & more", "50% off #1 & more"),
         ("a:b?c*d", "a=3Ab=3Fc=2Ad"),
         ("x=3Ay", "x=3D3Ay"),
+        ("gpj.\u202eeman", "gpj.=E2=80=AEeman"),
         ("back\\slash", "back=5Cslash"),
         ("line\nbreak\x85", "line=0Abreak=C2=85"),
         ("dots./end ", "dots=2E/end "),

@@ -53,6 +53,7 @@ def test_a_folder_is_removed_when_its_use_fails(place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.fault(123)
 def test_what_a_killed_process_left_a_day_ago_is_removed(place: Path) -> None:
     code = f"""if True:
         import os, signal, tempfile
