@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from airflow_imagepipeline.policy.ledger_entry import LedgerEntry
@@ -22,7 +23,9 @@ Item = TypeVar("Item")
 LEASE: Final = 120.0
 """Seconds for which a ledger is held without a sign of life."""
 _RENEW: Final = 30.0
-_LATE: Final = "The id of its job reached the ledger too late for this try. Clear the task: its images are landed, nothing is paid."
+_LATE: Final = (
+    "The id of its job reached the ledger too late for this try: clear the task, which lands it and pays nothing."
+)
 
 
 def taken_ledger(home: Folder, owner: Owner, is_over: Callable[[Owner], bool]) -> Ledger:
@@ -94,7 +97,8 @@ class LeaseKeeper:
         late = self.while_held(map(LedgerEntry.from_payload, self.ledger.late_entries()))
         answers = [one for one in late if one.job_id is not None and one.answers(scratch.newest(one.key))]
         if answers:
-            scratch.keep_newest(({"reason": _LATE, **one.to_payload()} for one in answers), folder)
+            told = (replace(one, reason=_LATE) if one.is_under_way else one for one in answers)
+            scratch.keep_newest((one.to_payload() for one in told), folder)
             _log.info(
                 "%d entries that arrived late name the job of an unanswered submission: they are used.", len(answers)
             )
