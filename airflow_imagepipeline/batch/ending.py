@@ -67,11 +67,13 @@ def _write_manifest(folder: Folder, lease: LeaseKeeper, plan: Plan, asked: Asked
     ending = Ending(asked.base, plan.state.stopped, plan.state.was_passed)
     ledger = lease.ledger
     with Scratch() as scratch, scratch_folder() as here:
-        scratch.keep_newest(entry for _, entry in lease.while_held(ledger.entries()))
+        lease.read_into(scratch)
         manifest = ManifestFile(here / "manifest")
         rows = lease.while_held(plan.store.rows())
         file = manifest.write(manifest_rows(rows, scratch, ending))
         _compare(plan, manifest.counts)
+        # The manifest of a process that has taken over meanwhile knows more.
+        ledger.confirm()
         folder.put(name, file, overwrite=True)
         with suppress(StorageFailed):
             ledger.compact(lease.while_held(scratch.all_newest()), upto=ledger.mark)

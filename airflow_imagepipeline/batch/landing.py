@@ -131,13 +131,19 @@ class Landings:
         self._waiting.put_nowait((place, job, time.time()))
 
     async def land_jobs(self) -> None:
-        """Land one job after the other, until it is cancelled; several may do so beside one another."""
+        """
+        Land one job after the other, until it is cancelled; several may do so beside one another.
+
+        :raises LeaseLost: when another process has taken over.
+        """
         while True:
             place, job, finished_at = await self._waiting.get()
             self._under_way += 1
             try:
                 row = self._in_flight.pop(place)
                 row = replace(row, earlier={**row.earlier, "replaces": self._state.open[place].replaces})
+                # A process that was superseded must not put its image in the place of its successor's.
+                await self._steps.confirm()
                 phase, changes = await asyncio.to_thread(self._land, row, job)
                 known = {"finished_at": finished_at, "cost": job.kept_cost, **changes}
                 self._landed(place, row, phase, known)

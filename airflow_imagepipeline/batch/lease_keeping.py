@@ -6,11 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from airflow_imagepipeline.policy.ledger_entry import LedgerEntry
 from airflow_imagepipeline.records.object_storage import NOTICED_AFTER, Ledger, Owner
 from airflow_imagepipeline.storage.folder import Folder
+
+if TYPE_CHECKING:
+    from airflow_imagepipeline.batch.scratch import Scratch
 
 _log: Final = logging.getLogger(__name__)
 
@@ -19,6 +23,9 @@ Item = TypeVar("Item")
 LEASE: Final = 120.0
 """Seconds for which a ledger is held without a sign of life."""
 _RENEW: Final = 30.0
+_LATE: Final = (
+    "The id of its job reached the ledger too late for this try: clear the task, which lands it and pays nothing."
+)
 
 
 def taken_ledger(home: Folder, owner: Owner, is_over: Callable[[Owner], bool]) -> Ledger:
@@ -76,6 +83,25 @@ class LeaseKeeper:
         for item in items:
             self.keep()
             yield item
+
+    def read_into(self, scratch: Scratch, folder: str = "") -> None:
+        """
+        Take in all that the ledger knows, and keep the lease meanwhile.
+
+        What a superseded process wrote too late is used where it names the job of a submission that is unanswered in
+        the ledger: then nobody pays for it again, and its image is not refused as that of other work.
+
+        :param folder: address of the folder for results.
+        """
+        scratch.keep_newest((entry for _, entry in self.while_held(self.ledger.entries())), folder)
+        late = self.while_held(map(LedgerEntry.from_payload, self.ledger.late_entries()))
+        answers = [one for one in late if one.job_id is not None and one.answers(scratch.newest(one.key))]
+        if answers:
+            told = (replace(one, reason=_LATE) if one.is_under_way else one for one in answers)
+            scratch.keep_newest((one.to_payload() for one in told), folder)
+            _log.info(
+                "%d entries that arrived late name the job of an unanswered submission: they are used.", len(answers)
+            )
 
     def _renew(self, seconds: float, *, is_idle: bool) -> None:
         self.ledger.renew(seconds, is_idle=is_idle)

@@ -19,7 +19,7 @@ from airflow_imagepipeline.batch.state import BatchState
 from airflow_imagepipeline.contract.planned_row import PlannedRow
 from airflow_imagepipeline.contract.text import cleaned
 from airflow_imagepipeline.policy.batch import Budget, Treatment
-from airflow_imagepipeline.policy.ledger_entry import LedgerEntry, RowPhase, is_count, is_number
+from airflow_imagepipeline.policy.ledger_entry import is_count, is_number
 from airflow_imagepipeline.records.ledger_lines import json_object
 from airflow_imagepipeline.records.object_storage import MarkForgotten
 from airflow_imagepipeline.records.plans import PlanDamaged, PlanStore
@@ -157,7 +157,7 @@ class PlanMaker:
             return False
         with Scratch() as scratch:
             scratch.keep_newest(entry for _, entry in self._lease.while_held(self._ledger.entries()))
-            answers = [entry for entry in spared if _is_answer(entry, scratch.newest(entry.key) or {})]
+            answers = [entry for entry in spared if entry.answers(scratch.newest(entry.key))]
         self._ledger.append([entry.to_payload() for entry in answers])
         self._spare.forget()
         _log.info("%d ids of jobs that an earlier try could not record are in the ledger now.", len(answers))
@@ -223,8 +223,7 @@ class PlanMaker:
         return report
 
     def _read_ledger(self, scratch: Scratch) -> History:
-        entries = (entry for _, entry in self._lease.while_held(self._ledger.entries()))
-        scratch.keep_newest(entries, self._folder.uri)
+        self._lease.read_into(scratch, self._folder.uri)
         scratch.keep_files(found.name for found in self._lease.while_held(self._folder.listing()))
         return read_history(scratch.all_newest(), self._asked.run, self._asked.options.price_per_job)
 
@@ -253,12 +252,6 @@ def _warn_of_names(report: PlanReport) -> None:
             report.renamed,
             report.example,
         )
-
-
-def _is_answer(entry: LedgerEntry, newest: Mapping[str, Any]) -> bool:
-    # Another try or another human may have gone on with this piece of work since.
-    is_open = newest.get("phase") == RowPhase.SUBMITTING.value
-    return is_open and (newest.get("submitted_at"), newest.get("seed")) == (entry.submitted_at, entry.seed)
 
 
 def _check_about(about: Mapping[str, Any]) -> None:

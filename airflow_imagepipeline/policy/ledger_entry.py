@@ -99,6 +99,12 @@ class LedgerEntry:
             return self.phase
         return RowPhase.REJECTED if self.images else RowPhase.FAILED
 
+    def answers(self, newest: Mapping[str, Any] | None) -> bool:
+        """Tell whether this is about the very request of which the newest entry of the work knows no answer."""
+        known = newest or {}
+        request = (RowPhase.SUBMITTING.value, self.submitted_at, self.seed)
+        return (known.get("phase"), known.get("submitted_at"), known.get("seed")) == request
+
     def handle(self, api: Api) -> JobHandle:
         """
         Return the handle of its job.

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, Self
 
@@ -64,7 +65,8 @@ class Ledger:
     Who writes is settled by the lease. A process that was superseded learns it when it proves its right to spend, at
     most five seconds after the last time by a clock that nobody can set: until then it can still write. Whoever takes a
     ledger and finds :attr:`is_contested` reads nothing for :data:`NOTICED_AFTER` seconds, and then finds all that
-    counts. What the older process writes later is ignored, by this one at once, by all others when it has compacted.
+    counts. What the older process writes later is ignored, by this one at once, by all others when it has compacted;
+    :meth:`late_entries` yields it.
 
     :param is_contested: whether the process that had the ledger before may still write: it was killed, or goes on.
     :param check: raises :exc:`ValueError` for an entry that is none.
@@ -91,6 +93,7 @@ class Ledger:
         self._proving = threading.Lock()
         self._number = 0
         self._last_read: dict[int, int] | None = None
+        self._late: list[str] = []
         self._writing = threading.Lock()
 
     @classmethod
@@ -213,8 +216,19 @@ class Ledger:
         for mark in later:
             if mark > after and not self._is_late(mark):
                 yield from self._segment(mark)
+        self._late = sorted(late)
         if late:
-            _log.warning(_LATE, len(late), self._folder.uri, ", ".join(sorted(late)[:_SHOWN]))
+            _log.warning(_LATE, len(late), self._folder.uri, ", ".join(self._late[:_SHOWN]))
+
+    def late_entries(self) -> Iterator[dict[str, Any]]:
+        """
+        Yield what the last reading has ignored, as it came too late; what is damaged of it is left out.
+
+        :raises StorageFailed: when the storage does not do what it is asked.
+        """
+        for mark in self._late:
+            with suppress(LedgerDamaged):
+                yield from [entry for _, entry in self._segment(mark)]
 
     def compact(self, entries: Iterable[Mapping[str, Any]], *, upto: str) -> None:
         """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from airflow_imagepipeline.batch.engine import Batch
 from airflow_imagepipeline.batch.landing import Landings
 from airflow_imagepipeline.batch.run import BatchRun
 from airflow_imagepipeline.batch.steps import Steps
@@ -213,6 +214,82 @@ def superseding(
 
     monkeypatch.setattr(cls, method, superseded)
     return taken
+
+
+@pytest.mark.fault(103)
+@pytest.mark.parametrize(("cls", "method"), [(ImagePipelineHook, "aseen"), (Batch, "run")], ids=["image", "manifest"])
+def test_a_process_that_was_superseded_writes_no_image_and_no_manifest(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch, cls: type, method: str
+) -> None:
+    rows = nights.rows(2)
+    with monkeypatch.context() as process:
+        process.setattr(TRUSTED, 0.02)
+        superseding(nights, process, cls, method, after=True)
+        with pytest.raises(LeaseLost):
+            nights.run("n1", rows, submit_concurrency=1)
+    assert len(nights.images()) == (2 if cls is Batch else 0)
+    assert not list((nights.folder / "_manifests").glob("*"))
+    paid = nights.paid
+
+    assert counts(nights.retry(rows)) == {"landed": 2}
+    assert paid + nights.paid == 2
+
+
+@contextmanager
+def id_arrives_late(
+    nights: Nights, rows: list[dict[str, Any]], *, meanwhile: bool, lands: bool
+) -> Iterator[list[BatchFailed]]:
+    """
+    Let the write of the first id take so long that the next try runs first; the list tells how that ended.
+
+    :param meanwhile: the write arrives when the next try has read the ledger, not after its end.
+    :param lands: the superseded process does not notice, and lands the image.
+    """
+    link, prepare = os.link, BatchRun.prepare
+    ends, written = list[BatchFailed](), list[tuple[Any, Any]]()
+
+    def linked(source: Any, target: Any) -> None:
+        if written or "/segments/" not in str(target) or b'"job_id"' not in Path(source).read_bytes():
+            return link(source, target)
+        written.append((source, target))
+        with pytest.raises(BatchFailed) as failure:
+            nights.retry(rows)
+        ends.append(failure.value)
+        return None if meanwhile else link(source, target)
+
+    def prepared(run: BatchRun) -> dict[str, Any]:
+        about = prepare(run)
+        if meanwhile and written and not ends:
+            link(*written[0])
+        return about
+
+    with pytest.MonkeyPatch.context() as process:
+        process.setattr("airflow_imagepipeline.batch.lease_keeping.NOTICED_AFTER", 0.0)
+        process.setattr(TRUSTED, 60.0 if lands else 0.0)
+        process.setattr(os, "link", linked)
+        process.setattr(BatchRun, "prepare", prepared)
+        yield ends
+
+
+@pytest.mark.fault(103, 108)
+@in_task_modes
+@pytest.mark.parametrize("arrives", ["while the next try runs", "after the next try"])
+@pytest.mark.parametrize("known", ["id", "image"])
+def test_an_id_that_comes_too_late_into_the_ledger_is_known_when_a_human_clears_the_task(
+    nights: Nights, arrives: str, known: str
+) -> None:
+    # Who defers asks for the lease first.
+    rows, lands = nights.rows(1), known == "image" and nights.mode == "worker"
+    nights.store = None
+    with (
+        id_arrives_late(nights, rows, meanwhile=arrives.startswith("while"), lands=lands) as ends,
+        pytest.raises((LeaseLost, BatchIncomplete)),
+    ):
+        nights.run("n1", rows)
+    assert (len(ends), nights.emulator.stats()["accepted"], len(nights.images())) == (1, 1, int(lands))
+
+    assert counts(nights.clear(rows)) in [{"landed": 1}, {"reused": 1}]
+    assert nights.emulator.stats()["accepted"] == 1
 
 
 @pytest.mark.fault(103)

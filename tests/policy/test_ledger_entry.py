@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -104,6 +104,16 @@ def test_a_field_of_any_type_is_refused_or_can_be_worked_with(name: str, value: 
 def test_a_field_of_another_type_is_refused_by_its_name(name: str) -> None:
     with pytest.raises(ValueError, match=rf"not an entry of a ledger \(its {name}\)"):
         LedgerEntry.from_payload({**ENTRY.to_payload(), name: object()})
+
+
+@pytest.mark.parametrize("phase", RowPhase)
+@pytest.mark.parametrize("changed", [{}, {"seed": 8}, {"submitted_at": 9.0}, None], ids=str)
+def test_an_entry_answers_the_request_that_is_open_and_no_other(
+    phase: RowPhase, changed: dict[str, Any] | None
+) -> None:
+    answer = replace(ENTRY, phase=RowPhase.SUBMITTED, job_id="j", seed=7, submitted_at=5.0)
+    newest = None if changed is None else {**answer.to_payload(), "phase": phase.value, **changed}
+    assert answer.answers(newest) is (phase is RowPhase.SUBMITTING and changed == {})
 
 
 @pytest.mark.parametrize("phase", RowPhase)

@@ -247,6 +247,7 @@ def test_a_segment_of_a_dead_process_that_arrives_after_a_compaction_is_ignored_
         assert entries(ledger) == numbered(1, 3, 4)
         assert f"1 segments of {world.folder.uri} are ignored" in caplog.text
         assert mark in caplog.text
+        assert list(ledger.late_entries()) == numbered(2)
     assert entries(fourth, after="00000003-00000001") == numbered(4)
     fourth.compact(numbered(1, 3, 4), upto=fourth.mark)
     caplog.clear()
@@ -265,10 +266,24 @@ def test_a_segment_of_a_dead_process_that_arrives_after_its_successor_has_read_c
     found = entries(ledger, after=after)
     ledger.append(numbered(3))
     late(world, "00000001-00000002", 2)
+    assert list(ledger.late_entries()) == []
     assert entries(ledger, after=after) == [*found, {"n": 3}]
     assert "1 segments of" in caplog.text
+    assert list(ledger.late_entries()) == numbered(2)
     ledger.compact(numbered(1, 3), upto=ledger.mark)
     assert world.names("segments/") == []
+
+
+@pytest.mark.fault(108)
+def test_a_late_segment_that_is_damaged_holds_nobody(world: World) -> None:
+    ledger = world.take()
+    ledger.append(numbered(1))
+    newer = world.take()
+    assert entries(newer) == numbered(1)
+    for number, content in [(2, b"half"), (3, heading("segment", 1) + line_of({"n": 3}))]:
+        world.folder.write(f"segments/00000001-{number:08d}.jsonl", content)
+    assert entries(newer) == numbered(1)
+    assert list(newer.late_entries()) == numbered(3)
 
 
 @pytest.mark.fault(108)

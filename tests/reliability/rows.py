@@ -195,7 +195,8 @@ ORDERS: Final[Mapping[int, Row]] = {
     ),
     108: Row(
         "A segment of a dead process arrives after its successor has compacted",
-        "Entries of a closed epoch are ignored, and counted in the log",
+        "Entries of a closed epoch are ignored, and counted in the log; only the id of an unanswered "
+        "submission is used",
     ),
     109: Row(
         "The API repeats the key, escaped or encoded",

@@ -398,7 +398,7 @@ THREATS: Final[Mapping[str, Row]] = {
         "Two writers have one ledger, and both submit",
         "A lease, taken by writing an object that nobody else can write too; the right to submit is proven before each "
         "request, at most five seconds old; who takes over reads only after that; what the older one writes later is "
-        "ignored; no segment is overwritten",
+        "ignored, but for the job of an unanswered submission; no segment is overwritten",
         _in(
             _LEDGER,
             "another_task_is_refused_while_the_lease_lives_and_told_by_whom",

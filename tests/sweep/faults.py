@@ -20,12 +20,17 @@ from types import FrameType
 from typing import Any, Final
 
 import airflow_imagepipeline
+from airflow_imagepipeline.records import object_storage
 from tests.running import assert_discreet
 
 _PACKAGE: Final = str(Path(airflow_imagepipeline.__file__).parent) + os.sep
 _EMULATOR: Final = _PACKAGE + "emulator" + os.sep
 STORAGE: Final = ("open", "link", "rename", "replace", "unlink", "remove", "mkdir", "scandir", "listdir", "stat")
 """The operations of the file system that are counted as requests to storage."""
+PAUSES: Final = ("pause", "overlap")
+"""The next try runs meanwhile: to its end, or until it has taken the ledger, so that both go on beside each other."""
+_PART_OF_TRUST: Final = 0.25
+"""Of the seconds for which a proof counts, and of those that a successor waits for it to count no more."""
 
 
 class StoreDown(Exception):
@@ -49,7 +54,7 @@ class Fault:
 
     :param where: ``line`` (of the package), ``store`` (Airflow's state store), ``storage``; ``none`` counts only.
     :param at: the number of the line or call, from 1.
-    :param how: ``kill`` or ``pause`` at a line, else one of :data:`ERRORS`.
+    :param how: ``kill`` or one of :data:`PAUSES` at a line, else one of :data:`ERRORS`.
     :param late: the call has its effect before it fails.
     :param lasting: all later calls of the try fail too.
     """
@@ -190,11 +195,15 @@ def hurry(*, is_alone: bool) -> None:
     import importlib
 
     os.fsync = lambda fd: None  # noqa: ARG005 - as os names it
+    # Only together: a successor waits for as long as a living process may trust its last proof, and a little longer.
+    part = 0.0 if is_alone else _PART_OF_TRUST
+    trusted, noticed = object_storage._TRUSTED_FOR, object_storage.NOTICED_AFTER
     for path, value in {
         "airflow_imagepipeline.policy.resending._SUBMIT_CAP": 0.02,
         "airflow_imagepipeline.policy.waiting._LONGEST_BACKOFF": 0.05,
         "airflow_imagepipeline.records.grouped_writer._GATHERING": 0.005,
-        **({"airflow_imagepipeline.batch.lease_keeping.NOTICED_AFTER": 0.0} if is_alone else {}),
+        "airflow_imagepipeline.records.object_storage._TRUSTED_FOR": trusted * (part or 1.0),
+        "airflow_imagepipeline.batch.lease_keeping.NOTICED_AFTER": noticed * part,
     }.items():
         module, _, name = path.rpartition(".")
         try:

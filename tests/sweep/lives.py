@@ -91,6 +91,10 @@ class Life:
         files = [file for place in (self.state, self.destination) for file in place.rglob("*") if file.is_file()]
         return any(job.encode() in file.read_bytes() for file in files if file.suffix != ".png")
 
+    def leases(self) -> set[str]:
+        """Return the names of the leases on the ledger: each process that takes it makes one of its own."""
+        return {file.name for file in self.destination.rglob("lease/*.json")}
+
     def missing(self) -> list[str]:
         """Return the images that should be landed, and are not."""
         landed = [file.name for file in self.destination.glob("*.png")]
@@ -164,6 +168,11 @@ class Child:
                 return False
             time.sleep(0.002)
         return False
+
+    def work_until(self, is_so: Callable[[], bool]) -> None:
+        """Let it go on until something is so, or it has ended."""
+        while not is_so() and time.monotonic() < self._until and not select.select([self._read], [], [], 0.002)[0]:
+            pass
 
     def proceed(self) -> None:
         """Let it go on."""

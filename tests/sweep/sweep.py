@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.sweep.faults import ERRORS, Fault
+from tests.sweep.faults import ERRORS, PAUSES, Fault
 from tests.sweep.lives import End, Life
 from tests.sweep.vendor import CHARGES
 
@@ -133,15 +133,22 @@ class Sweep:
             self._later_nights(life, verdict, charges)
 
     def _first(self, life: Life, fault: Fault, verdict: Verdict) -> End:
-        life.is_alone = fault.how != "pause"
+        life.is_alone = fault.how not in PAUSES
         child = life.start(fault)
-        if fault.how != "pause" or not child.paused():
+        if life.is_alone or not child.paused():
+            life.is_alone = True
             return child.end()
         # Airflow has given the paused process up: the next try takes over, and then the old one goes on.
         life.next_try()
         verdict.ends.append("paused")
-        end = life.start(Fault()).end()
-        child.proceed()
+        leases = life.leases()
+        successor = life.start(Fault())
+        if fault.how == "overlap":
+            successor.work_until(lambda: bool(life.leases() - leases))
+            child.proceed()
+        end = successor.end()
+        if fault.how == "pause":
+            child.proceed()
         verdict.ends.append(f"(superseded: {child.end().kind})")
         life.is_alone = True
         return end
@@ -181,7 +188,9 @@ def points(what: str, mode: str, clean: End) -> Iterator[Point]:
     """Yield every point of a life, from what a life without a fault has counted."""
     for line in range(1, clean.lines + 1):
         yield Point(what, mode, "killed", Fault("line", line, "kill"))
-        yield Point(what, mode, "superseded", Fault("line", line, "pause"))
+        # One job has no lease, by which to tell that the next try has taken over.
+        for how in PAUSES if what == "batch" else PAUSES[:1]:
+            yield Point(what, mode, "superseded", Fault("line", line, how))
     for where, kinds in ERRORS.items():
         for at in range(1, clean.calls[where] + 1):
             for how in kinds:

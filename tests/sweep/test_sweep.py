@@ -22,6 +22,8 @@ def test_the_points_of_a_life_are_its_lines_and_calls() -> None:
     every = list(points("single", "worker", CLEAN))
     groups = {group: sum(point.group == group for point in every) for group in {point.group for point in every}}
     assert groups == {"killed": 40, "superseded": 40, "store": 3 * 2 * 4, "storage": 2 * 3 * 4}
+    both = [point.fault.how for point in points("batch", "worker", CLEAN) if point.group == "superseded"]
+    assert both == ["pause", "overlap"] * 40
 
 
 def test_a_short_sweep_spreads_its_points_over_every_group() -> None:
