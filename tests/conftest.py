@@ -8,10 +8,12 @@ import json
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,20 +153,27 @@ def _database() -> None:
     """Make Airflow's database; tests that run side by side share what the first of them has migrated."""
     shared = Path(_HOME).parent if "PYTEST_XDIST_WORKER" in os.environ else Path(_HOME)
     own, migrated = Path(_HOME, "airflow.db"), shared / "migrated.db"
+    # What has looked for the database before this has made an empty one, and keeps it open.
+    settings = sys.modules.get("airflow.settings")
+    if settings is not None:
+        settings.dispose_orm()
     with (shared / "migrated.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not migrated.exists():
             command = [sys.executable, "-m", "airflow", "db", "migrate"]
             subprocess.run(command, check=True, capture_output=True, timeout=180)  # noqa: S603 - this interpreter
-            shutil.copy(own, migrated)
-    # What has looked for the database before this has made an empty one, and keeps it open.
-    if (settings := sys.modules.get("airflow.settings")) is not None:
-        settings.dispose_orm()
+            _copy_database(own, migrated)
     for file in (own, Path(f"{own}-wal"), Path(f"{own}-shm")):
         file.unlink(missing_ok=True)
-    shutil.copy(migrated, own)
+    _copy_database(migrated, own)
     if settings is not None:
         settings.configure_orm()
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    # Whole, also where a part of it still lies in a journal beside the file.
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other)
 
 
 @pytest.fixture
