@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tests.doubles.moto_server import Moto
     from tests.vendor import Vendor
 
-pytestmark = pytest.mark.real_input("F9")
-
 EXAMPLES = sorted(DAGS.glob("example_*.py"))
 RESULTS = ("edited",)
 """Folders of the bucket that the examples write to."""
@@ -40,6 +38,7 @@ def store(moto: Moto) -> Store:
     return Store(moto.url)
 
 
+@pytest.mark.real_input("F9")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_what_an_example_names_is_there(example: Path, store: Store, moto: Moto) -> None:
     code = example.read_text("utf-8")
@@ -55,6 +54,7 @@ def test_what_an_example_names_is_there(example: Path, store: Store, moto: Moto)
 
 
 @pytest.mark.slow
+@pytest.mark.real_input("F9")
 @pytest.mark.usefixtures("quick", "bucket", "store")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_to_its_end_without_an_argument(
@@ -72,6 +72,7 @@ def test_an_example_runs_to_its_end_without_an_argument(
 
 
 @pytest.mark.live
+@pytest.mark.real_input("F9")
 @pytest.mark.timeout(420)
 @pytest.mark.usefixtures("store")
 def test_every_example_runs_in_a_real_airflow_without_an_argument(tmp_path: Path, moto: Moto) -> None:
