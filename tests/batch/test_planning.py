@@ -271,7 +271,7 @@ def test_a_replaced_file_changes_exactly_its_key(planned: Plan, tmp_path: Path) 
 
 def test_every_image_of_a_row_counts(planned: Plan, moto: Moto, bucket: str) -> None:
     for key in ("in/a.png", "in/b.png", "logo.png"):
-        moto.s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+        moto.s3.put_object(Bucket=bucket, Key=key, Body=b"\x89PNG" + key.encode())
     request = {"prompt": "x", "input_image": ["{input_image}", f"s3://{bucket}/logo.png"]}
     before = planned(f"s3://{bucket}/in/", edit=True, request=request)
     moto.s3.put_object(Bucket=bucket, Key="in/b.png", Body=b"new")

@@ -226,7 +226,7 @@ def test_ten_thousand_inputs_that_cannot_be_read_are_told_in_a_few_lines(
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(told) == 7
     assert "gone-0.png" in told[0]
-    assert told[-1].endswith("(10,000 times so far; not each is told)")
+    assert told[-1].endswith("(10,000 times so far; not each is logged)")
 
 
 def test_a_black_result_that_is_refused_is_told_once(

@@ -254,7 +254,7 @@ def test_what_is_cut_lost_or_has_no_sidecar_is_told_apart(store: Store, lander: 
     found = {finding.name: (finding.verdict, finding.reason) for finding in verified(store)}
     size = len(picture(0))
     assert found == {
-        "job-1-00.png": (Verdict.CHANGED, f"it has {size - 1} bytes, its sidecar says {size}."),
+        "job-1-00.png": (Verdict.CHANGED, f"it has {size - 1:,} bytes, its sidecar says {size}."),
         "gone-00.png": (Verdict.MISSING, "job job-1 made it, and only its sidecar is there."),
         "below/alone.webp": (Verdict.UNEXPLAINED, "no sidecar lies next to it."),
     }

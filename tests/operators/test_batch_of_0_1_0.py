@@ -82,8 +82,8 @@ def test_what_it_has_landed_is_found_under_the_names_that_it_gave(nights: Nights
 @only_current
 @pytest.mark.real_input("A2")
 def test_a_replaced_photo_gets_its_new_name_and_the_others_keep_theirs(nights: Nights, moto: Moto) -> None:
-    moto.s3.put_object(Bucket=BUCKET, Key="photos/Größe XL.jpg", Body=b"another photo")
-    moto.s3.put_object(Bucket=BUCKET, Key="photos/cup.jpg", Body=b"another cup")
+    moto.s3.put_object(Bucket=BUCKET, Key="photos/Größe XL.jpg", Body=b"\xff\xd8 another photo")
+    moto.s3.put_object(Bucket=BUCKET, Key="photos/cup.jpg", Body=b"\xff\xd8 another cup")
     summary = nights.run("n2", **FOLDER, file_stem="{path}")
     assert counts(summary) == {"landed": 2, "reused": 3}
     assert uris(moto, summary)[::3] == ["Größe XL-00.png", "cup-00.png"]

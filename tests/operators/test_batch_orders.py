@@ -541,7 +541,7 @@ def run_quietly(nights: Nights, rows: list[dict[str, Any]]) -> None:
     # The vendor may be away, and cannot be asked for its counts.
     nights.ti = TaskInstance("n1")
     given: dict[str, Any] = {"ti": nights.ti, "params": {}, "run_id": "n1"}
-    nights.operator(inputs=rows, deferrable=False).execute(given)
+    nights.operator(inputs=rows, deferrable=False, submit_concurrency=1).execute(given)
 
 
 @contextmanager

@@ -178,7 +178,7 @@ def server(store: SmallStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scrip
 
 @only_current
 @pytest.mark.real_input("C1", "B7")
-def test_a_batch_of_a_folder_asks_only_for_what_the_listing_leaves_open(
+def test_a_batch_of_a_folder_asks_once_for_what_is_new_or_left_open_by_the_listing(
     nights: Nights, store: SmallStore, server: ScriptedServer
 ) -> None:
     for number in range(5):
@@ -192,7 +192,8 @@ def test_a_batch_of_a_folder_asks_only_for_what_the_listing_leaves_open(
     assert counts(summary) == {"landed": 5, "invalid": 2}
     assert nights.paid == 5
     asked = [request.path for request in server.requests if request.header("Range")]
-    assert sorted(asked) == ["/bucket/in/empty.png", "/bucket/in/old.png"]
+    new = [f"/bucket/in/cup{number}.png" for number in range(5)]
+    assert sorted(asked) == [*new, "/bucket/in/empty.png", "/bucket/in/old.png"]
     # The region of the bucket, once.
     assert server.count("HEAD") == 1
     reasons = [row["reason"] for row in nights.manifest(summary) if row["outcome"] == "invalid"]
