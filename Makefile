@@ -48,7 +48,7 @@ endef
 demo: .venv/.installed-demo  ## Edit a photo and a catalogue in a real Airflow against the emulator (PHOTO=path, UI=1)
 	$(BIN)/python -m demo.run $(if $(PHOTO),--photo '$(PHOTO)') $(if $(UI),--ui)
 
-test: .venv/.installed-dev  ## Run the quick tests, and one DAG in a real Airflow in each mode (4 minutes)
+test: .venv/.installed-dev  ## Run the quick tests, and one DAG in a real Airflow in each mode
 	$(BIN)/$(PYTEST) -m '$(QUICK)'
 
 test-all: .venv/.installed-dev  ## Run all tests but the kill and browser suites, with coverage and its bound
